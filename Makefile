@@ -1,0 +1,54 @@
+# Two commands matter: `make demo` and `make test`. Both work on a bare machine with Python 3.11 or 3.12.
+
+VENV ?= .venv
+# The first interpreter of a version that all requirements are built for.
+PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && { echo $$p; break; }; done)
+BIN := $(VENV)/bin
+export PYTHONUNBUFFERED = 1
+
+.PHONY: help setup demo test lint types unit measure bench thumbnails clean
+
+help:  ## Show this list.
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 14
+
+$(VENV)/.runtime: requirements.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed; set PYTHON=/path/to/python3.11." >&2; exit 3; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements.txt
+	touch $@
+
+$(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
+	$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements-dev.txt
+	touch $@
+
+setup: $(VENV)/.runtime  ## Create .venv, install, and build the body model's cache.
+	$(BIN)/python app.py doctor --prepare
+
+demo: $(VENV)/.runtime  ## Replace the person in the bundled clip; prints the run folder.
+	$(BIN)/python app.py replace assets/demo/walk.mp4
+
+test: $(VENV)/.dev lint types unit  ## Everything that a change must pass.
+
+lint: $(VENV)/.dev  ## Style and import rules.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+types: $(VENV)/.dev  ## Static types.
+	$(BIN)/mypy
+
+unit: $(VENV)/.dev  ## The tests, on real parts.
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term
+
+measure: $(VENV)/.dev  ## Run the quality measures on the footage in ../shared and print the table.
+	$(BIN)/python benchmarks/measure.py
+
+bench: $(VENV)/.dev  ## Time whole runs and their stages.
+	$(BIN)/python benchmarks/speed.py
+
+thumbnails: $(VENV)/.dev  ## Draw the avatars' pictures anew.
+	$(BIN)/python scripts/make_thumbnails.py
+
+clean:  ## Remove the environment and all caches.
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage

@@ -1,0 +1,212 @@
+"""A run is a folder: everything that a run knows lives there, and every file in it is complete or absent."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from core.errors import InputError
+from core.masks import MaskArchive
+
+RunState = Literal["queued", "running", "done", "failed", "cancelled"]
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digest of a file, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Have ``write`` fill a file beside ``path``, then put it in place: readers see the old file or the new one whole."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        write(part)
+        with part.open("rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+class RunFolder:
+    """One run's folder. Made by :meth:`create`, found again by :meth:`open`."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.record: dict[str, Any] = {}
+
+    # -- life ------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def create(cls, root: Path, *, kind: str, source: Path, settings: dict[str, Any]) -> RunFolder:
+        """A new folder under ``root``, named by time, clip and a random tail.
+
+        Raises
+        ------
+        InputError
+            The folder cannot be written.
+        """
+        slug = re.sub(r"[^a-z0-9]+", "-", source.stem.lower()).strip("-")[:24] or "clip"
+        run_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{slug}-{secrets.token_hex(2)}"
+        run = cls(root / run_id)
+        try:
+            (run.path / "segments").mkdir(parents=True)
+        except OSError as error:
+            raise InputError(
+                f"The output folder {root} cannot be written ({error.strerror}).", "Choose another with --output DIR."
+            ) from error
+        run.record = {
+            "id": run_id,
+            "kind": kind,
+            "state": "queued",
+            "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "source": str(source.resolve()),
+            "settings": settings,
+            "stages": {},
+            "metrics": {},
+            "warnings": [],
+        }
+        run.save()
+        return run
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """The run in an existing folder.
+
+        Raises
+        ------
+        InputError
+            The folder holds no run, or its ``run.json`` is damaged.
+        """
+        file = path / "run.json"
+        if not file.is_file():
+            raise InputError(f"{path} is not a run folder: it has no run.json.", "Give the folder that a run printed.")
+        run = cls(path)
+        try:
+            run.record = json.loads(file.read_text(encoding="utf-8"))
+            run.record["settings"], run.record["source"], run.record["state"]
+        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as error:
+            raise InputError(f"{file} is damaged ({error!r}).", "Start the run anew.") from error
+        return run
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run for this process.
+
+        Raises
+        ------
+        InputError
+            Another process works on it.
+        """
+        with (self.path / ".lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise InputError(f"Run {self.path.name} is being worked on by another process.", "Wait for it.") from error
+            yield
+
+    # -- run.json --------------------------------------------------------------------------------------------------
+
+    def update(self, **values: Any) -> None:
+        """Change entries of ``run.json`` and write it."""
+        self.record.update(values)
+        self.save()
+
+    def warn(self, text: str) -> None:
+        """Note something that did not go the plain way (once)."""
+        if text not in self.record["warnings"]:
+            self.record["warnings"].append(text)
+            self.save()
+
+    def add_seconds(self, stage: str, seconds: float) -> None:
+        """Add to a stage's time; written with the next :meth:`update`."""
+        stages = self.record["stages"]
+        stages[stage] = round(stages.get(stage, 0.0) + seconds, 3)
+
+    def save(self) -> None:
+        """Write ``run.json`` atomically."""
+        text = json.dumps(self.record, indent=2, default=str) + "\n"
+        write_atomically(self.path / "run.json", lambda part: _write_text(part, text))
+
+    # -- other files -----------------------------------------------------------------------------------------------
+
+    def file(self, name: str) -> Path:
+        """Path of a file in the folder."""
+        return self.path / name
+
+    def has(self, name: str) -> bool:
+        """Whether a file is there; since files are put in place whole, it is complete then."""
+        return self.file(name).is_file()
+
+    def save_arrays(self, name: str, **arrays: np.ndarray | MaskArchive) -> None:
+        """Write an ``.npz``; mask archives are streamed, so that the packed array is never whole in memory."""
+        write_atomically(self.file(name), lambda part: _write_npz(part, arrays))
+
+    def save_json(self, name: str, content: Any) -> None:
+        """Write a JSON file."""
+        text = json.dumps(content) + "\n"
+        write_atomically(self.file(name), lambda part: _write_text(part, text))
+
+    def load_arrays(self, name: str) -> dict[str, np.ndarray]:
+        """All arrays of an ``.npz`` (no pickles)."""
+        with np.load(self.file(name), allow_pickle=False) as data:
+            return {key: data[key] for key in data.files}
+
+
+def _write_text(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def _write_npz(path: Path, arrays: dict[str, np.ndarray | MaskArchive]) -> None:
+    import zipfile
+
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1, allowZip64=True) as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                if isinstance(array, MaskArchive):
+                    header = {"descr": "|u1", "fortran_order": False, "shape": array.shape}
+                    np.lib.format.write_array_header_1_0(member, header)
+                    for frame in array:
+                        member.write(frame.tobytes())
+                else:
+                    np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
+
+
+def read_mask_archive(path: Path, name: str, width: int) -> MaskArchive:
+    """A packed ``(T, H, ceil(W/8))`` uint8 array of an ``.npz`` as an archive, read frame by frame."""
+    import zipfile
+
+    with zipfile.ZipFile(path) as file, file.open(f"{name}.npy") as member:
+        np.lib.format.read_magic(member)
+        (count, height, row), _, _ = np.lib.format.read_array_header_1_0(member)
+        archive = MaskArchive(height, width)
+        for _ in range(count):
+            archive.append_packed(np.frombuffer(member.read(height * row), np.uint8).reshape(height, row))
+    return archive
+
+
+def list_runs(root: Path) -> list[RunFolder]:
+    """All runs under a folder, newest first; folders that hold no readable run are passed over."""
+    runs = []
+    for file in root.glob("*/run.json"):
+        try:
+            runs.append(RunFolder.open(file.parent))
+        except InputError:
+            continue  # a folder that somebody put there; it is not ours to complain about
+    return sorted(runs, key=lambda run: run.record.get("created", ""), reverse=True)
