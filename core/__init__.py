@@ -1,0 +1,1 @@
+"""The vocabulary: types, errors, settings, progress, run folder."""

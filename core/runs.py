@@ -159,7 +159,10 @@ class RunFolder:
 
     def save_json(self, name: str, content: Any) -> None:
         """Write a JSON file."""
-        text = json.dumps(content) + "\n"
+        self.save_text(name, json.dumps(content) + "\n")
+
+    def save_text(self, name: str, text: str) -> None:
+        """Write a text file (UTF-8)."""
         write_atomically(self.file(name), lambda part: _write_text(part, text))
 
     def load_arrays(self, name: str) -> dict[str, np.ndarray]:

@@ -299,13 +299,16 @@ class BodyParams:
 
     def window(self, start: int, end: int) -> BodyParams:
         """The frames ``start`` to ``end`` (exclusive) as a body of their own."""
-        cut = slice(start, end)
+        return self.at(np.arange(start, end))
+
+    def at(self, frames: np.ndarray) -> BodyParams:
+        """The given frames, (N,) int, as a body of their own; a frame may be given more than once."""
         return replace(
             self,
-            rotations=self.rotations[cut],
-            translation=self.translation[cut],
-            keypoints=self.keypoints[cut],
-            valid=self.valid[cut],
+            rotations=self.rotations[frames],
+            translation=self.translation[frames],
+            keypoints=self.keypoints[frames],
+            valid=self.valid[frames],
         )
 
 

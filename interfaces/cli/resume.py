@@ -1,0 +1,35 @@
+"""``python app.py resume RUN``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from core.progress import Progress
+from interfaces.cli.progress_bar import ProgressBar, cancel_on_signal
+
+
+def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add ``resume`` to the command line."""
+    parser = commands.add_parser(
+        "resume",
+        help="continue a run that was cut off",
+        description="Continue a run; every finished stage and segment is kept. Prints the run folder last.",
+    )
+    parser.add_argument("run", type=Path, metavar="RUN", help="the run folder")
+    parser.set_defaults(command=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Continue a run."""
+    from pipelines.replace.processor import SHARES, resume_run
+
+    bar = ProgressBar()
+    progress = Progress(SHARES, bar)
+    try:
+        with cancel_on_signal(progress):
+            folder = resume_run(args.run, progress=progress)
+    finally:
+        bar.close()
+    print(folder)
+    return 0

@@ -1,0 +1,1 @@
+"""Adapters around networks and body models: code, never weights."""

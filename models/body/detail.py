@@ -1,0 +1,225 @@
+"""Procedural relief and colour of surfaces: folds in cloth, locks in hair, mottling of skin, weave.
+
+Everything is a function of the position in the rest pose, so that it moves with the surface, and every octave fades out
+before its wavelength comes near the size of a pixel, so that nothing shimmers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from models.body.character import Character, Material, Pattern
+
+#: Texels along each edge of the noise volume, and how many waves fit into it.
+VOLUME_SIZE = 64
+VOLUME_WAVES = 8
+
+#: Wavelengths of folds in metres along x, y, z of the rest pose, and their height in metres. Folds of hanging cloth on a
+#: standing figure run across the body where it bends, so they are longer sideways than upwards.
+FOLDS = (
+    (np.array([0.21, 0.21, 0.085], np.float32), 0.0080),
+    (np.array([0.085, 0.085, 0.036], np.float32), 0.0026),
+)
+#: How far folds lean: metres upwards for each metre outwards and backwards.
+FOLD_LEAN = np.array([0.55, -0.45], np.float32)
+
+#: Wavelength in metres of each pattern.
+PATTERN_WAVELENGTH = {
+    Pattern.NONE: 1.0,
+    Pattern.WEAVE: 0.0016,
+    Pattern.KNIT: 0.006,
+    Pattern.DENIM: 0.0030,
+    Pattern.PORES: 0.0020,
+    Pattern.STRANDS: 0.004,
+    Pattern.LEATHER: 0.008,
+    Pattern.RIBBED: 0.007,
+}
+
+#: Hair locks: wavelength across and along the strand in metres; the coarse lock and the fine strand group.
+LOCKS = ((0.024, 0.20), (0.008, 0.12))
+#: Mottling of skin: wavelength in metres.
+MOTTLE = 0.030
+
+
+@cache
+def _noise_volume() -> Any:
+    """(1, 4, N+1, N+1, N+1) torch float32: band-limited periodic noise of unit deviation, and its gradient per wave.
+
+    Made in the frequency domain: one octave of random phases, so that it has no grid directions. The gradient is that of
+    the same spectrum, exact between the texels up to the interpolation.
+    """
+    import torch
+
+    size = VOLUME_SIZE
+    frequency = np.fft.fftfreq(size, 1.0 / size).astype(np.float32)
+    kz, ky, kx = np.meshgrid(frequency, frequency, frequency, indexing="ij")
+    radius = np.sqrt(kx**2 + ky**2 + kz**2)
+    band = np.exp(-(((radius - VOLUME_WAVES) / (0.35 * VOLUME_WAVES)) ** 2)) / np.maximum(radius, 1.0)
+    white = np.random.default_rng(7).standard_normal((size, size, size)).astype(np.float32)
+    spectrum = np.fft.fftn(white) * band
+    value = np.fft.ifftn(spectrum).real
+    scale = 1.0 / value.std()
+    step = 2j * np.pi / VOLUME_WAVES
+    channels = [value, *(np.fft.ifftn(spectrum * k * step).real for k in (kx, ky, kz))]
+    volume = np.stack(channels).astype(np.float32) * np.float32(scale)
+    return torch.from_numpy(np.pad(volume, ((0, 0), (0, 1), (0, 1), (0, 1)), mode="wrap"))[None]
+
+
+def noise(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Smooth noise with one wave for each unit of length.
+
+    Parameters
+    ----------
+    points:
+        (M, 3) float32, in wavelengths.
+
+    Returns
+    -------
+    value (M,) float32 of mean 0 and deviation 1, and its gradient (M, 3) with respect to ``points``.
+    """
+    import torch
+
+    turns = points.astype(np.float32, copy=False) * np.float32(1.0 / VOLUME_WAVES)
+    grid = torch.from_numpy((turns - np.floor(turns)) * np.float32(2.0) - np.float32(1.0))
+    found = torch.nn.functional.grid_sample(
+        _noise_volume(), grid.reshape(1, -1, 1, 1, 3), mode="bilinear", padding_mode="border", align_corners=True
+    )
+    channels = found.reshape(4, -1).numpy()
+    return channels[0], channels[1:].T
+
+
+@dataclass(frozen=True)
+class Relief:
+    """What fine structure does to each of S samples."""
+
+    gradient: np.ndarray
+    """(S, 3) float32: slope of the height over the surface, by rest position (dimensionless)."""
+    cavity: np.ndarray
+    """(S,) float32, -1 (deep in a crease) to 1 (on a ridge)."""
+    tint: np.ndarray
+    """(S,) float32: factor on the albedo, around 1."""
+
+
+def _visible(wavelength: np.ndarray | float, footprint: np.ndarray) -> np.ndarray:
+    """0..1: fades a wave out between four and two pixels of length."""
+    return np.clip(wavelength / (2.0 * footprint) - 1.0, 0.0, 1.0).astype(np.float32)
+
+
+class DetailModel:
+    """The fine structure of one character."""
+
+    def __init__(self, character: Character) -> None:
+        self._material = np.array([s.material for s in character.surfaces], np.int64)
+        self._pattern = np.array([s.pattern for s in character.surfaces], np.int64)
+        self._strength = character.table("pattern_strength")
+        self._wrinkles = character.table("wrinkles")
+        self._wavelength = np.array([PATTERN_WAVELENGTH[s.pattern] for s in character.surfaces], np.float32)
+
+    def relief(
+        self,
+        rest: np.ndarray,
+        surface: np.ndarray,
+        fold: np.ndarray,
+        compression: np.ndarray,
+        strand: np.ndarray,
+        footprint: np.ndarray,
+    ) -> Relief:
+        """The fine structure at S samples.
+
+        Parameters
+        ----------
+        rest:
+            (S, 3) position in the rest pose, metres.
+        surface:
+            (S,) index of the surface.
+        fold:
+            (S,) 0..1, where cloth may fold.
+        compression:
+            (S,) 0..1, how much the pose squeezes the surface here.
+        strand:
+            (S, 3) direction of the hair in the rest pose, 0 elsewhere.
+        footprint:
+            (S,) size of a pixel on the surface, metres.
+        """
+        count = len(rest)
+        relief = Relief(np.zeros((count, 3), np.float32), np.zeros(count, np.float32), np.ones(count, np.float32))
+        material = self._material[surface]
+        self._add_folds(relief, np.flatnonzero((self._wrinkles[surface] * fold) > 0.01), rest, surface, fold, compression, footprint)
+        self._add_locks(relief, np.flatnonzero(material == Material.HAIR), rest, strand, footprint)
+        skin = (material == Material.SKIN) | (material == Material.LIP)
+        self._add_mottle(relief, np.flatnonzero(skin & (footprint < MOTTLE / 2)), rest, footprint)
+        fine = (self._strength[surface] > 0) & (footprint < self._wavelength[surface] / 2)
+        self._add_pattern(relief, np.flatnonzero(fine), rest, surface, footprint)
+        return relief
+
+    def _add_folds(
+        self,
+        relief: Relief,
+        at: np.ndarray,
+        rest: np.ndarray,
+        surface: np.ndarray,
+        fold: np.ndarray,
+        compression: np.ndarray,
+        footprint: np.ndarray,
+    ) -> None:
+        if len(at) == 0:
+            return
+        points = rest[at].copy()
+        side = np.sign(points[:, 0])
+        points[:, 2] += FOLD_LEAN[0] * np.abs(points[:, 0]) + FOLD_LEAN[1] * points[:, 1]
+        amount = self._wrinkles[surface[at]] * fold[at] * (0.55 + 2.2 * np.clip(compression[at], 0.0, 0.6))
+        for wavelength, height in FOLDS:
+            value, slope = noise(points / wavelength)
+            seen = amount * _visible(float(wavelength[2]), footprint[at])
+            # Creases are sharper than bulges: bend the wave with a smooth absolute value.
+            crease = np.sqrt(value**2 + 0.15)
+            sharp = 0.5 + 0.5 * value / crease
+            gradient = slope / wavelength * (height * seen * sharp)[:, None]
+            gradient[:, 0] += gradient[:, 2] * FOLD_LEAN[0] * side
+            gradient[:, 1] += gradient[:, 2] * FOLD_LEAN[1]
+            relief.gradient[at] += gradient
+            relief.cavity[at] += np.clip(value * seen * (0.75 if height > 0.004 else 0.4), -1.0, 1.0)
+
+    def _add_locks(
+        self, relief: Relief, at: np.ndarray, rest: np.ndarray, strand: np.ndarray, footprint: np.ndarray
+    ) -> None:
+        if len(at) == 0:
+            return
+        points, along = rest[at], strand[at]
+        lengthwise = np.einsum("ij,ij->i", points, along)[:, None] * along
+        for number, (across, length) in enumerate(LOCKS):
+            squeezed = (points - lengthwise) / across + lengthwise / length
+            value, slope = noise(squeezed + 3.7 * number)
+            seen = _visible(across, footprint[at])
+            relief.gradient[at] += slope * (seen * (0.42, 0.28)[number])[:, None]
+            relief.cavity[at] += value * seen * (0.40, 0.25)[number]
+            relief.tint[at] *= 1.0 + np.clip(value, -2.0, 2.0) * seen * (0.16, 0.14)[number]
+
+    def _add_mottle(self, relief: Relief, at: np.ndarray, rest: np.ndarray, footprint: np.ndarray) -> None:
+        if len(at) == 0:
+            return
+        value, _ = noise(rest[at] / np.float32(MOTTLE))
+        relief.tint[at] *= 1.0 + 0.035 * np.clip(value, -2.0, 2.0) * _visible(MOTTLE, footprint[at])
+
+    def _add_pattern(
+        self, relief: Relief, at: np.ndarray, rest: np.ndarray, surface: np.ndarray, footprint: np.ndarray
+    ) -> None:
+        if len(at) == 0:
+            return
+        kind = surface[at]
+        wavelength = self._wavelength[kind]
+        points = rest[at] / wavelength[:, None]
+        ribbed = self._pattern[kind] == Pattern.RIBBED
+        value, slope = noise(points)
+        if ribbed.any():
+            phase = 2.0 * np.pi * points[ribbed, 2]
+            value[ribbed] = np.sin(phase)
+            slope[ribbed] = 0.0
+            slope[ribbed, 2] = np.cos(phase)
+        seen = self._strength[kind] * _visible(wavelength, footprint[at])
+        relief.gradient[at] += slope * (0.12 * seen)[:, None]
+        relief.tint[at] *= 1.0 + 0.20 * np.clip(value, -2.0, 2.0) * seen

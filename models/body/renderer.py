@@ -1,0 +1,292 @@
+"""Draws a posed figure: rays, adaptive samples at edges, attributes, light. CPU, numpy and Embree.
+
+One ray goes through the centre of every pixel. Where neighbours belong to different things (silhouette, layers, depth
+steps) the pixel is sampled again at several points, and only there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from core.types import ShotLook
+from models.body.character import Character
+from models.body.detail import DetailModel, noise
+from models.body.embree import Fragments, RayScene, camera_rays, project, rasterize, window_of
+from models.body.figure import Figure, PosedFigure, unit
+from models.body.occlusion import OcclusionModel, frames_around, hemisphere
+from models.body.shading import UP, Samples, SurfaceTable, dot, shade
+
+#: Depth step between neighbouring pixels that counts as an edge, metres.
+DEPTH_STEP = 0.03
+#: Radius of the sun's disc (as a slope) for a hard light; grows with softness.
+SUN_SLOPE, SOFT_SLOPE = 0.02, 0.5
+#: Wavelength across the wisps at the fringe of hair, metres.
+WISP = 0.006
+
+
+@dataclass(frozen=True)
+class View:
+    """From where a figure is drawn."""
+
+    intrinsics: np.ndarray
+    """(3, 3), K of the source camera, pixels."""
+    H_crop_source: np.ndarray
+    """(3, 3), source pixels -> crop pixels."""
+    size: tuple[int, int]
+    """(width, height) of the crop in pixels."""
+
+    @property
+    def focal(self) -> float:
+        """Focal length in crop pixels."""
+        return float(self.intrinsics[0, 0] * np.sqrt(abs(np.linalg.det(self.H_crop_source[:2, :2]))))
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A drawn figure in crop pixels."""
+
+    radiance: np.ndarray
+    """(H, W, 3) float32, linear RGB before exposure, not multiplied by alpha; 0 where alpha is 0."""
+    alpha: np.ndarray
+    """(H, W) float32, 0..1, anti-aliased."""
+    motion: np.ndarray
+    """(H, W, 2) float32, px/frame."""
+
+
+def subpixels(count: int) -> np.ndarray:
+    """(count, 2) float32 sample points in a pixel, -0.5..0.5: a rank-1 lattice, even in both directions."""
+    number = np.arange(count)
+    golden = (number * 0.6180339887498949 + 0.5 / count) % 1.0
+    return np.stack([(number + 0.5) / count, golden], axis=1).astype(np.float32) - 0.5
+
+
+class FigureRenderer:
+    """Draws one character again and again.
+
+    Parameters
+    ----------
+    character, bone_count:
+        The figure and the number of bones of its body.
+    edge_samples, shadow_rays, occlusion_rays:
+        See ``EngineOptions``.
+    """
+
+    def __init__(
+        self, character: Character, bone_count: int, edge_samples: int, shadow_rays: int, occlusion_rays: int
+    ) -> None:
+        self.character = character
+        self.figure = Figure(character, bone_count)
+        self._table = SurfaceTable.of(character)
+        self._detail = DetailModel(character)
+        self._occlusion = OcclusionModel(character, occlusion_rays) if occlusion_rays else None
+        self._subpixels = subpixels(edge_samples)
+        self._shadow_rays = shadow_rays
+        faces = character.faces
+        self._soft_face = character.softness[faces].max(axis=1) > 0.05
+        self._face_surface = character.surface[faces[:, 0]].astype(np.int64)
+        self._face_kind = character.layer.astype(np.int64) * 256 + self._face_surface
+        still = (character.vertices, character.albedo, character.fold[:, None], character.softness[:, None], character.strand)
+        self._static = np.concatenate(still, axis=1).astype(np.float32)
+
+    def render(
+        self, scene: RayScene, posed: PosedFigure, displacement: np.ndarray, view: View, look: ShotLook
+    ) -> Layer:
+        """Draw one frame.
+
+        Parameters
+        ----------
+        scene:
+            The posed figure as a scene.
+        displacement:
+            (V, 2) float32, motion of each vertex in crop px/frame.
+        """
+        width, height = view.size
+        window = window_of(project(view.intrinsics, view.H_crop_source, posed.vertices), view.size)
+        centre = rasterize(scene, view.intrinsics, view.H_crop_source, view.size, window)
+        edges = self._edges(centre)
+        pixels, hits, weight = self._samples(scene, posed, centre, edges, view)
+        layer = np.zeros((height * width, 6), np.float32)
+        if len(pixels):
+            openness = self._openness(scene, posed, look)
+            values = self._lit(scene, posed, displacement, openness, hits, pixels, view, look)
+            for channel in range(values.shape[1]):
+                layer[:, channel] = np.bincount(pixels, values[:, channel] * weight, height * width)
+        alpha = layer[:, 5].copy()
+        layer[:, :5] /= np.maximum(alpha, 1e-6)[:, None]
+        picture = layer.reshape(height, width, 6)
+        return Layer(picture[..., :3], np.clip(alpha, 0, 1).reshape(height, width), np.ascontiguousarray(picture[..., 3:5]))
+
+    def _openness(self, scene: RayScene, posed: PosedFigure, look: ShotLook) -> np.ndarray:
+        if self._occlusion is not None:
+            return self._occlusion.openness(scene, posed, look.light_direction, UP)
+        facing = np.clip(posed.normals @ look.light_direction, 0.0, None) ** 1.5
+        above = 0.5 + 0.5 * (posed.normals @ UP)
+        return np.stack([facing, above, 1.0 - above], axis=1) * self.character.occlusion[:, None]
+
+    def _edges(self, centre: Fragments) -> np.ndarray:
+        """(H, W) bool: pixels at which something begins or ends."""
+        hit = centre.hit
+        kind = np.where(hit, self._face_kind[centre.pix_to_face], -1)
+        edge = np.zeros(hit.shape, bool)
+        for axis in (0, 1):
+            near, far = (np.take(kind, range(*r), axis) for r in ((0, kind.shape[axis] - 1), (1, kind.shape[axis])))
+            depth = np.abs(np.diff(centre.zbuf, axis=axis)) > DEPTH_STEP
+            step = (near != far) | depth
+            first, second = [slice(None)] * 2, [slice(None)] * 2
+            first[axis], second[axis] = slice(0, -1), slice(1, None)
+            edge[tuple(first)] |= step
+            edge[tuple(second)] |= step
+        edge |= hit & self._soft_face[centre.pix_to_face]
+        return edge
+
+    def _samples(
+        self, scene: RayScene, posed: PosedFigure, centre: Fragments, edges: np.ndarray, view: View
+    ) -> tuple[np.ndarray, Fragments, np.ndarray]:
+        """All samples that hit something: flat pixel index, fragment, weight in the pixel."""
+        width = view.size[0]
+        inside = np.flatnonzero(centre.hit & ~edges)
+        at_edge = np.flatnonzero(edges)
+        count = len(self._subpixels)
+        again = np.repeat(at_edge, count)
+        points = np.stack([again % width, again // width], axis=1) + np.tile(self._subpixels, (len(at_edge), 1))
+        directions = camera_rays(view.intrinsics, view.H_crop_source, points)
+        found = scene.intersect(np.zeros_like(directions), directions)
+        found = self._through_wisps(scene, posed, found, directions, view)
+        hit = found.hit
+        face = np.concatenate([centre.pix_to_face.ravel()[inside], found.pix_to_face[hit]])
+        depth = np.concatenate([centre.zbuf.ravel()[inside], found.zbuf[hit]])
+        bary = np.concatenate([centre.bary_coords.reshape(-1, 3)[inside], found.bary_coords[hit]])
+        weight = np.concatenate([np.ones(len(inside), np.float32), np.full(int(hit.sum()), 1.0 / count, np.float32)])
+        return np.concatenate([inside, again[hit]]), Fragments(face, depth, bary), weight
+
+    def _through_wisps(
+        self, scene: RayScene, posed: PosedFigure, found: Fragments, directions: np.ndarray, view: View
+    ) -> Fragments:
+        """Let rays pass between the wisps at the fringe of hair, up to two layers deep."""
+        face, depth, bary = found.pix_to_face.copy(), found.zbuf.copy(), found.bary_coords.copy()
+        for _ in range(2):
+            soft = np.flatnonzero((face >= 0) & self._soft_face[face])
+            if len(soft) == 0:
+                break
+            corners = self.character.faces[face[soft]]
+            weights = bary[soft]
+            rest = np.einsum("sk,skc->sc", weights, self._static[corners])
+            normal = unit(np.einsum("sk,skc->sc", weights, posed.normals[corners]))
+            facing = np.abs(dot(normal, unit(directions[soft])))
+            points, strand = rest[:, :3], rest[:, 8:11]
+            lengthwise = dot(points, strand)[:, None] * strand
+            footprint = depth[soft] / view.focal
+            wisp = np.maximum(WISP, 1.5 * footprint)[:, None]
+            value, _ = noise((points - lengthwise) / wisp + lengthwise / (12 * WISP))
+            cover = 1.5 - 1.7 * rest[:, 7] + 0.55 * value + 0.9 * (facing - 0.35)
+            gone = soft[cover < 0.5]
+            if len(gone) == 0:
+                break
+            rays = directions[gone]
+            start = rays * (depth[gone] + 0.002)[:, None]
+            behind = scene.intersect(start, rays)
+            face[gone], bary[gone] = behind.pix_to_face, behind.bary_coords
+            depth[gone] = np.where(behind.hit, behind.zbuf + depth[gone] + 0.002, -1.0)
+        return Fragments(face, depth, bary)
+
+    def _lit(
+        self,
+        scene: RayScene,
+        posed: PosedFigure,
+        displacement: np.ndarray,
+        openness: np.ndarray,
+        hits: Fragments,
+        pixels: np.ndarray,
+        view: View,
+        look: ShotLook,
+    ) -> np.ndarray:
+        """(S, 6): radiance, motion, 1."""
+        face = hits.pix_to_face
+        corners = self.character.faces[face]
+        moving = np.concatenate(
+            [posed.vertices, posed.normals, posed.compression[:, None], openness, posed.strand, displacement], axis=1
+        ).astype(np.float32)
+        table = np.concatenate([self._static, moving], axis=1)
+        mixed = np.einsum("sk,skc->sc", hits.bary_coords, table[corners])
+        rest, albedo, fold, strand = mixed[:, :3], mixed[:, 3:6], mixed[:, 6], mixed[:, 8:11]
+        position, normal, compression = mixed[:, 11:14], unit(mixed[:, 14:17]), mixed[:, 17]
+        view_direction = -unit(position)
+        inside_out = dot(posed.face_normals[face], view_direction) < 0
+        normal = np.where(inside_out[:, None], -normal, normal)
+        surface = self._face_surface[face]
+        relief = self._detail.relief(rest, surface, fold, compression, unit(strand), hits.zbuf / view.focal)
+        bumped = self._bump(posed, face, corners, normal, relief.gradient)
+        samples = Samples(
+            normal=bumped,
+            smooth_normal=normal,
+            view=view_direction,
+            strand=unit(mixed[:, 21:24]),
+            albedo=albedo * relief.tint[:, None],
+            surface=surface,
+            openness=np.where(inside_out[:, None], 0.5, 1.0) * mixed[:, 18:21],
+            sunlit=self._sunlit(scene, position, normal, pixels, view, look),
+            cavity=relief.cavity,
+        )
+        radiance = shade(samples, self._table, look)
+        return np.concatenate([radiance, mixed[:, 24:26], np.ones((len(face), 1), np.float32)], axis=1)
+
+    def _bump(
+        self, posed: PosedFigure, face: np.ndarray, corners: np.ndarray, normal: np.ndarray, gradient: np.ndarray
+    ) -> np.ndarray:
+        """Tilt normals against the slope of the relief, carried from the rest pose to the posed face (Mikkelsen 2010)."""
+        steep = np.flatnonzero(np.abs(gradient).max(axis=1, initial=0.0) > 1e-4)
+        if len(steep) == 0:
+            return normal
+        corner = corners[steep]
+        origin_rest, origin = self.character.vertices[corner[:, 0]], posed.vertices[corner[:, 0]]
+        rise1 = dot(gradient[steep], self.character.vertices[corner[:, 1]] - origin_rest)[:, None]
+        rise2 = dot(gradient[steep], self.character.vertices[corner[:, 2]] - origin_rest)[:, None]
+        edge1, edge2 = posed.vertices[corner[:, 1]] - origin, posed.vertices[corner[:, 2]] - origin
+        across = posed.face_normals[face[steep]]
+        area = np.maximum(dot(across, across), 1e-16)[:, None]
+        slope = (rise1 * np.cross(edge2, across) + rise2 * np.cross(across, edge1)) / area
+        length = np.sqrt(dot(slope, slope))[:, None]
+        slope *= np.minimum(1.0, 0.9 / np.maximum(length, 1e-9))
+        result = normal.copy()
+        result[steep] = unit(normal[steep] - slope)
+        return result
+
+    def _sunlit(
+        self, scene: RayScene, position: np.ndarray, normal: np.ndarray, pixels: np.ndarray, view: View, look: ShotLook
+    ) -> np.ndarray:
+        """(S,) share of the light's disc that is seen. The disc's points turn in a 4 x 4 pattern of pixels."""
+        result = np.ones(len(position), np.float32)
+        if self._shadow_rays == 0 or look.softness > 0.97:
+            return result
+        lit = np.flatnonzero(dot(normal, look.light_direction) > -0.15)
+        if len(lit) == 0:
+            return result
+        width = view.size[0]
+        turn = ((pixels[lit] % width) % 4 + 4 * ((pixels[lit] // width) % 4)) * np.float32(2 * np.pi / 16)
+        slope = SUN_SLOPE + SOFT_SLOPE * look.softness**2
+        disc = hemisphere(self._shadow_rays)[:, :2] * slope
+        frame = frames_around(look.light_direction[None].astype(np.float32), np.zeros(1, np.float32))[0]
+        origins = position[lit] + 0.006 * normal[lit] + 0.004 * look.light_direction
+        blocked = np.zeros(len(lit), np.float32)
+        for x, y in disc:
+            cos, sin = np.cos(turn), np.sin(turn)
+            offset = np.stack([cos * x - sin * y, sin * x + cos * y], axis=1)
+            directions = offset @ frame[:, :2].T + look.light_direction
+            blocked += scene.occluded(origins, directions)
+        result[lit] = 1.0 - blocked / len(disc)
+        return _smooth_over_pixels(result, pixels, view.size) if self._shadow_rays > 1 else result
+
+
+def _smooth_over_pixels(values: np.ndarray, pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(S,) values averaged over 4 x 4 pixels, which removes the pattern of the rays exactly on even ground."""
+    width, height = size
+    low, high = pixels.min() // width, pixels.max() // width + 1
+    shifted = pixels - low * width
+    count = (high - low) * width
+    total = np.bincount(shifted, values, count).astype(np.float32).reshape(-1, width)
+    number = np.bincount(shifted, minlength=count).astype(np.float32).reshape(-1, width)
+    mean = cv2.blur(total, (4, 4)) / np.maximum(cv2.blur(number, (4, 4)), 1e-6)
+    return mean.ravel()[shifted].astype(np.float32)

@@ -1,0 +1,191 @@
+"""Light on surfaces, in linear RGB: sun, sky, ground, and what skin, cloth, hair, eyes and shoes make of them.
+
+All functions work on S samples at once. ``ShotLook`` gives radiances on a white surface, so a diffuse surface answers with
+albedo times light and no factor of pi appears but in the glossy terms.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from core.types import ShotLook
+from models.body.character import Character, Material
+from models.body.figure import unit
+
+#: Up in camera axes: the camera is taken to be level.
+UP = np.array([0.0, -1.0, 0.0], np.float32)
+
+#: How far red, green and blue light wrap round the terminator of skin, at full ``subsurface``.
+SKIN_WRAP = np.array([0.55, 0.22, 0.14], np.float32)
+#: Light that has passed through other parts of the figure: share of the ambient light that reaches closed places.
+BOUNCE = 0.45
+#: Widths of the two highlights of hair and how far they are shifted along the strand (Kajiya-Kay with Marschner's shifts).
+HAIR_EXPONENTS, HAIR_SHIFTS, HAIR_STRENGTHS = (70.0, 16.0), (-0.10, 0.14), (0.10, 0.35)
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Points on the figure's surface, ready to be lit. All float32, vectors in camera axes."""
+
+    normal: np.ndarray
+    """(S, 3) unit, with fine relief."""
+    smooth_normal: np.ndarray
+    """(S, 3) unit, without it."""
+    view: np.ndarray
+    """(S, 3) unit, towards the camera."""
+    strand: np.ndarray
+    """(S, 3) direction of hair, 0 elsewhere."""
+    albedo: np.ndarray
+    """(S, 3) linear RGB."""
+    surface: np.ndarray
+    """(S,) int, index of the surface."""
+    openness: np.ndarray
+    """(S, 3) how much is seen of the light as a broad source, the sky, the ground."""
+    sunlit: np.ndarray
+    """(S,) 0..1, how much of the light's disc is seen (of a sharp source)."""
+    cavity: np.ndarray
+    """(S,) -1 (in a crease) .. 1 (on a ridge)."""
+
+
+@dataclass(frozen=True)
+class SurfaceTable:
+    """The surfaces of a character as arrays for lookup."""
+
+    material: np.ndarray
+    roughness: np.ndarray
+    specular: np.ndarray
+    sheen: np.ndarray
+    subsurface: np.ndarray
+
+    @classmethod
+    def of(cls, character: Character) -> SurfaceTable:
+        """The table of one character."""
+        material = np.array([s.material for s in character.surfaces], np.int64)
+        return cls(material, *(character.table(name) for name in ("roughness", "specular", "sheen", "subsurface")))
+
+
+def dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """(S,) scalar products of (S, 3) with (S, 3) or (3,)."""
+    return a @ b if b.ndim == 1 else np.einsum("ij,ij->i", a, b)
+
+
+def wrapped(cosine: np.ndarray, wrap: np.ndarray) -> np.ndarray:
+    """(S, 3) diffuse answer of a surface through which light spreads: softer terminator, energy kept.
+
+    ``cosine`` (S,), ``wrap`` (S, 3) from 0 (Lambert) to 1.
+    """
+    return np.clip((cosine[:, None] + wrap) / (1.0 + wrap) ** 2, 0.0, None)
+
+
+def shade(samples: Samples, table: SurfaceTable, look: ShotLook) -> np.ndarray:
+    """Radiance towards the camera, before exposure and haze.
+
+    Returns
+    -------
+    (S, 3) float32, linear RGB.
+    """
+    key, ambient = _irradiance(samples, table, look)
+    surface = samples.surface
+    result = samples.albedo * (key + ambient)
+    facing = np.clip(dot(samples.normal, samples.view), 0.02, 1.0)
+    sheen = table.sheen[surface] * (1.0 - facing) ** 3
+    fuzz = 0.35 * samples.albedo + 0.12
+    result += sheen[:, None] * fuzz * (key + ambient)
+    result += _glossy(samples, table, look, facing)
+    hair = np.flatnonzero(table.material[surface] == Material.HAIR)
+    if len(hair):
+        result[hair] += _hair_highlights(samples, look, hair)
+    return result
+
+
+def _irradiance(samples: Samples, table: SurfaceTable, look: ShotLook) -> tuple[np.ndarray, np.ndarray]:
+    """(S, 3) diffuse light from the directional source, and from all around."""
+    light = look.light_direction
+    cosine = dot(samples.normal, light)
+    smooth_cosine = dot(samples.smooth_normal, light)
+    wrap = table.subsurface[samples.surface][:, None] * SKIN_WRAP
+    sharp = wrapped(cosine, wrap) * samples.sunlit[:, None]
+    relief = (1.2 + cosine) / (1.2 + smooth_cosine)
+    broad = samples.openness[:, 0] * np.clip(relief, 0.3, 2.0)
+    broad = broad[:, None] * (1.0 + 0.25 * wrap * (1.0 - broad[:, None]))
+    level = 1.0 + 0.20 * samples.cavity
+    key = ((1.0 - look.softness) * sharp + look.softness * broad) * level[:, None] * look.light
+
+    rise, smooth_rise = dot(samples.normal, UP), dot(samples.smooth_normal, UP)
+    tilt = np.clip((1.3 + rise) / (1.3 + smooth_rise), 0.4, 1.8)
+    sky = samples.openness[:, 1] * tilt
+    ground = samples.openness[:, 2] * np.clip((1.3 - rise) / (1.3 - smooth_rise), 0.4, 1.8)
+    closed = np.clip(1.0 - samples.openness[:, 1] - samples.openness[:, 2], 0.0, 1.0)
+    crease = np.clip(1.0 + 0.38 * samples.cavity, 0.3, 1.3)
+    inside = BOUNCE * 0.5 * (look.sky + look.ground)
+    ambient = sky[:, None] * look.sky + ground[:, None] * look.ground
+    ambient += closed[:, None] * inside * (0.35 + samples.albedo)
+    return key.astype(np.float32), (ambient * crease[:, None]).astype(np.float32)
+
+
+def _glossy(samples: Samples, table: SurfaceTable, look: ShotLook, facing: np.ndarray) -> np.ndarray:
+    """(S, 3) mirror-like light: the source by GGX, the surroundings by a blurred mirror of sky and ground."""
+    surface = samples.surface
+    roughness = table.roughness[surface]
+    light = look.light_direction
+    cosine = np.clip(dot(samples.normal, light), 0.0, 1.0)
+    half = unit(samples.view + light)
+    n_h = np.clip(dot(samples.normal, half), 0.0, 1.0)
+    v_h = np.clip(dot(samples.view, half), 0.0, 1.0)
+    base = table.specular[surface]
+    # A broad source gives a broad highlight: widen the lobe instead of sampling the source.
+    alpha = np.clip(roughness**2 + 0.35 * look.softness, 0.02, 1.0)
+    squared = alpha**2
+    spread = squared / (np.pi * (n_h**2 * (squared - 1.0) + 1.0) ** 2)
+    visibility = 0.5 / np.maximum(
+        cosine * np.sqrt(facing**2 * (1 - squared) + squared) + facing * np.sqrt(cosine**2 * (1 - squared) + squared), 0.05
+    )
+    fresnel = base + (1.0 - base) * (1.0 - v_h) ** 5
+    seen = (1.0 - look.softness) * samples.sunlit + look.softness * np.clip(samples.openness[:, 0], 0.0, 1.0)
+    direct = np.pi * spread * visibility * fresnel * cosine * seen
+
+    rise = 2.0 * facing * dot(samples.normal, UP) - dot(samples.view, UP)
+    above = np.clip(0.5 + 0.5 * rise / (0.25 + roughness), 0.0, 1.0)
+    edge = np.maximum(1.0 - roughness, base) - base
+    mirror = base + edge * (1.0 - facing) ** 5
+    mirror *= np.clip(samples.openness[:, 1] + samples.openness[:, 2], 0.0, 1.0) ** 1.5
+    around = above[:, None] * look.sky + (1.0 - above[:, None]) * look.ground
+    return (direct[:, None] * look.light + mirror[:, None] * around).astype(np.float32)
+
+
+def _hair_highlights(samples: Samples, look: ShotLook, at: np.ndarray) -> np.ndarray:
+    """(len(at), 3) the two highlights of hair: a white one from the surface and a coloured one from inside the strand."""
+    normal, view, strand = samples.normal[at], samples.view[at], samples.strand[at]
+    half = unit(view + look.light_direction)
+    towards = np.clip(0.25 + dot(normal, look.light_direction), 0.0, 1.0)
+    seen = (1.0 - look.softness) * samples.sunlit[at] + look.softness * np.clip(samples.openness[at, 0], 0.0, 1.0)
+    lit = (towards * seen)[:, None] * look.light + 0.35 * samples.openness[at, 1:2] * look.sky
+    result = np.zeros((len(at), 3), np.float32)
+    tints = (np.ones((len(at), 3), np.float32), np.sqrt(samples.albedo[at]))
+    for exponent, shift, strength, tint in zip(HAIR_EXPONENTS, HAIR_SHIFTS, HAIR_STRENGTHS, tints, strict=True):
+        tangent = unit(strand + shift * normal)
+        sine = np.sqrt(np.clip(1.0 - dot(tangent, half) ** 2, 0.0, 1.0))
+        lobe = sine ** (exponent * (1.0 - 0.6 * look.softness))
+        result += (strength * lobe * np.clip(1.0 + samples.cavity[at], 0.2, 2.0))[:, None] * tint * lit
+    return result
+
+
+def expose(radiance: np.ndarray, look: ShotLook) -> np.ndarray:
+    """Radiance as the shot's camera records it: exposed, seen through the shot's haze, highlights rolled off.
+
+    Parameters
+    ----------
+    radiance:
+        (..., 3) float32, linear RGB.
+
+    Returns
+    -------
+    (..., 3) float32, linear RGB of the footage, below 1.
+    """
+    bright = radiance * np.float32(look.exposure)
+    knee = np.float32(0.7)
+    over = np.clip(bright - knee, 0.0, None)
+    rolled = np.where(bright > knee, knee + (1 - knee) * over / (over + (1 - knee)), bright)
+    return look.haze + (1.0 - look.haze) * rolled

@@ -1,0 +1,140 @@
+"""What all garments share: fabrics, the figure that is being dressed, and the finishing of a shell into a part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from models.body.character import Material, Pattern, Surface
+from models.body.wardrobe.anatomy import Anatomy
+from models.body.wardrobe.mesh import Matrix, neighbours, selection, smooth
+from models.body.wardrobe.noise import fractal
+from models.body.wardrobe.part import Part, separate
+from models.body.wardrobe.shell import Shell, hem_in
+
+COTTON = Surface(Material.CLOTH, 0.88, sheen=0.25, pattern=Pattern.WEAVE, pattern_strength=0.25, wrinkles=0.75)
+SHIRTING = Surface(Material.CLOTH, 0.8, sheen=0.15, pattern=Pattern.WEAVE, pattern_strength=0.2, wrinkles=0.9)
+KNITTED = Surface(Material.CLOTH, 0.95, sheen=0.45, pattern=Pattern.KNIT, pattern_strength=0.5, wrinkles=0.55)
+RIBBED = Surface(Material.CLOTH, 0.95, sheen=0.4, pattern=Pattern.RIBBED, pattern_strength=0.6, wrinkles=0.15)
+DENIM = Surface(Material.CLOTH, 0.85, sheen=0.15, pattern=Pattern.DENIM, pattern_strength=0.5, wrinkles=0.7)
+STRETCH = Surface(Material.CLOTH, 0.65, sheen=0.2, pattern=Pattern.WEAVE, pattern_strength=0.1, wrinkles=0.25)
+TWILL = Surface(Material.CLOTH, 0.85, sheen=0.2, pattern=Pattern.WEAVE, pattern_strength=0.25, wrinkles=0.75)
+LEATHER = Surface(Material.SHOE, 0.42, pattern=Pattern.LEATHER, pattern_strength=0.4)
+CANVAS = Surface(Material.SHOE, 0.85, sheen=0.15, pattern=Pattern.WEAVE, pattern_strength=0.3)
+RUBBER = Surface(Material.PLASTIC, 0.6)
+METAL = Surface(Material.METAL, 0.35, specular=0.5)
+
+#: Depth in metres under a garment beyond which what lies below cannot be seen and is left out.
+HIDDEN_DEPTH = 0.045
+
+
+@dataclass
+class Figure:
+    """A body while it is being dressed."""
+
+    body: Anatomy
+    clearance: np.ndarray
+    """(N,) metres: how far the outermost cloth so far stands off each body vertex."""
+    layers: list[tuple[list[Part], np.ndarray]] = field(default_factory=list)
+    """For each garment its parts, and (N,) how many metres inside its edges each body vertex lies (negative outside)."""
+
+    @staticmethod
+    def of(body: Anatomy) -> Figure:
+        """A bare figure."""
+        return Figure(body, np.zeros(len(body)))
+
+    def wear(self, parts: list[Part], depth: np.ndarray, lift: np.ndarray | None = None) -> None:
+        """Put a garment on over all others; ``lift`` (N,) is how far it stands off, where that is known."""
+        self.layers.append((parts, depth))
+        if lift is not None:
+            self.clearance = np.maximum(self.clearance, np.where(depth > 0, lift, 0.0))
+
+
+def measured_lift(shell: Shell, body: Anatomy) -> np.ndarray:
+    """(N,) metres by which the cloth stands off each body vertex, spread to the vertices that it does not cover."""
+    off = ((shell.points - shell.of(body.points)) * shell.of(body.normals)).sum(axis=1)
+    total = shell.source.T @ np.maximum(off, 0)
+    weight = np.asarray(shell.source.sum(axis=0)).ravel()
+    lift = total / np.maximum(weight, 1e-9)
+    return np.where(weight > 1e-6, lift, 0.0)
+
+
+def skin_weights(source: Matrix, faces: np.ndarray, body: Anatomy, rounds: int = 5) -> Matrix:
+    """(V, B) weights of cloth: the body's, a little smoothed, because cloth spreads a bend over its length."""
+    weights = source @ body.weights
+    mean = neighbours(faces, source.shape[0])
+    for _ in range(rounds):
+        weights = 0.5 * weights + 0.5 * (mean @ weights)
+        weights.data[weights.data < 1e-4] = 0
+        weights.eliminate_zeros()
+    return weights.tocsr()
+
+
+@dataclass(frozen=True)
+class Panel:
+    """How the faces with certain panel bits look."""
+
+    color: np.ndarray
+    """(3,) linear RGB."""
+    surface: Surface
+    raised: float = 0.0
+    """Metres by which the panel stands out from the rest."""
+
+
+def finish(
+    shell: Shell, body: Anatomy, panels: list[Panel], which: np.ndarray, fold: np.ndarray, tint: np.ndarray, hem: float
+) -> Part:
+    """Hem a shell, give each panel its own vertices, colour and surface, and skin it.
+
+    Parameters
+    ----------
+    panels, which:
+        The looks, and for each face of the shell (F,) the index of its look.
+    fold:
+        (V,) 0..1, where the cloth is free to fold.
+    tint:
+        (V,) factor on the colour.
+    hem:
+        Metres of cloth folded back at the openings.
+    """
+    weights = skin_weights(shell.source, shell.faces, body)
+    _raise(shell, panels, which)
+    points, faces, origin, parents = hem_in(shell, hem, 0.0022)
+    inner = np.zeros(len(points), bool)
+    inner[len(shell.points) :] = True
+    faces, matrix, label = separate(faces, which[parents], len(points))
+    back = origin[np.asarray(matrix.argmax(axis=1)).ravel()]
+    surfaces = tuple(panel.surface for panel in panels)
+    color = np.stack([panel.color for panel in panels])[label]
+    worn = 1 + 0.05 * fractal(shell.points, 0.12, 3, seed=7)
+    albedo = color * (tint * worn)[back, None]
+    albedo[inner[np.asarray(matrix.argmax(axis=1)).ravel()]] *= 0.55
+    pick = selection(back, len(shell.points))
+    return Part(
+        matrix @ points, faces, (pick @ weights).tocsr(), np.clip(albedo, 0, 1), surfaces, label.astype(int),
+        fold=fold[back], source=(pick @ shell.source).tocsr(),
+    )  # fmt: skip
+
+
+def _raise(shell: Shell, panels: list[Panel], which: np.ndarray) -> None:
+    """Lift the panels that stand out (bands, cuffs) from the cloth around them."""
+    height = np.zeros(len(shell.points))
+    count = np.zeros(len(shell.points))
+    for corner in range(3):
+        np.add.at(height, shell.faces[:, corner], np.array([panel.raised for panel in panels])[which])
+        np.add.at(count, shell.faces[:, corner], 1)
+    shell.points = shell.points + (height / np.maximum(count, 1))[:, None] * shell.normals
+
+
+def seam_shade(shell: Shell, fields: list[np.ndarray], width: float = 0.006, strength: float = 0.25) -> np.ndarray:
+    """(V,) factor that darkens the cloth along the zero lines of ``fields`` (each (V,) in metres)."""
+    shade = np.ones(len(shell.points))
+    for values in fields:
+        shade *= 1 - strength * np.exp(-((values / width) ** 2))
+    return shade
+
+
+def blurred(values: np.ndarray, shell: Shell, rounds: int = 4) -> np.ndarray:
+    """A per-vertex field, smoothed over the cloth."""
+    return smooth(values, neighbours(shell.faces, len(shell.points)), rounds)

@@ -1,0 +1,148 @@
+"""Trousers, jeans, shorts, leggings and socks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from models.body.character import Surface
+from models.body.wardrobe.anatomy import Anatomy, Limb
+from models.body.wardrobe.cloth import (
+    COTTON, DENIM, LEATHER, RIBBED, STRETCH, TWILL, Figure, Panel, finish, measured_lift, seam_shade,
+)  # fmt: skip
+from models.body.wardrobe.noise import fractal, smoothstep
+from models.body.wardrobe.shell import Shell, creases, cut, rings, stretch, widen
+from models.body.wardrobe.spec import Leggings, Legwear, Shorts, Socks, linear
+
+_FAR = 1.0
+
+
+def leg_length(body: Anatomy) -> float:
+    """Metres from hip joint to knee: the unit of the leg coordinate."""
+    joints = body.legs[0].joints
+    return float(np.linalg.norm(joints[1] - joints[0]))
+
+
+def make_legwear(figure: Figure, wear: Legwear) -> None:
+    """Cut, hang and colour something with two legs, and put it on ``figure``."""
+    body = figure.body
+    unit = leg_length(body)
+    tilt = 0.12 * (body.points[:, 1] - body.joints["upperleg01.L"][1])
+    waist = body.level(wear.waist) + tilt - body.points[:, 2]
+    ends = np.where(body.leg > 0, (wear.ends - body.leg) * unit, _FAR)
+    depth = np.minimum(waist, ends)
+    side = _side_field(body)
+    seams = [waist - 0.038, ends - 0.022, *([side - 0.012, side + 0.012] if wear.side_stripe else [])]
+    allowed = (body.arm_weight[body.faces] < 0.3).all(axis=1) & ~body.parts["head"]
+    shell = cut(body, allowed, [waist, ends], seams)
+    ease = 0.002 if isinstance(wear, Leggings) else 0.004 + 0.004 * wear.fit
+    stretch(shell, body, shell.of(figure.clearance) + ease, 25 if isinstance(wear, Leggings) else 70)
+    if not isinstance(wear, Leggings):
+        _hang(shell, body, wear)
+    lift = measured_lift(shell, body)
+    figure.wear([_color(shell, body, wear, (waist, ends, side))], depth, lift)
+
+
+def _side_field(body: Anatomy) -> np.ndarray:
+    """(N,) metres in front of the outer side line of the nearer leg (negative behind it; far from it large)."""
+    left = body.points[:, 0] > 0
+    values = np.zeros(len(body))
+    for limb, mine in zip(body.legs, (left, ~left), strict=True):
+        centre, _ = limb.at(limb.coordinate(body.points))
+        offset = body.points - centre
+        outside = offset[:, 0] * (1 if limb is body.legs[0] else -1)
+        values = np.where(mine, np.where(outside > 0, -offset[:, 1], -_FAR), values)
+    return values
+
+
+def _leg_width(limb: Limb, wear: Legwear) -> Callable[[np.ndarray], np.ndarray]:
+    """Radius of the trouser legs along the leg: straight down from the thigh, the more so the looser they are."""
+    thigh = float(np.interp(0.5, limb.stations, limb.radius))
+    ease = 0.004 + 0.012 * wear.fit
+
+    def radius(s: np.ndarray) -> np.ndarray:
+        own = np.interp(s, limb.stations, limb.radius) + ease
+        narrow = 0.40 - 0.26 * wear.fit
+        straight = (thigh + 0.6 * ease) * (1 - narrow * np.clip(s - 0.5, 0, 1.5) / 1.5)
+        if isinstance(wear, Shorts):
+            straight = thigh + ease + 0.012 * smoothstep(s, 0.3, wear.ends)
+        return np.where(s > 0.35, np.maximum(own, straight), own) * smoothstep(s, 0.1, 0.5)
+
+    return radius
+
+
+def _hang(shell: Shell, body: Anatomy, wear: Legwear) -> None:
+    share = smoothstep(shell.of(body.leg_weight), 0.3, 0.95)
+    left = shell.points[:, 0] > 0
+    for limb, mine in zip(body.legs, (left, ~left), strict=True):
+        shell.points = widen(shell.points, limb, _leg_width(limb, wear), np.where(mine, share, 0))
+    middle = 0.004
+    inside = smoothstep(shell.of(body.leg), 0.05, 0.3)
+    x = shell.points[:, 0]
+    pushed = np.where(left, np.maximum(x, middle), np.minimum(x, -middle))
+    shell.points[:, 0] = (1 - inside) * x + inside * pushed
+    shell.points += _fold_depth(shell, body, wear)[:, None] * shell.normals
+
+
+def _fold_depth(shell: Shell, body: Anatomy, wear: Legwear) -> np.ndarray:
+    """(V,) metres of relief: breaks over the shoe, bends behind the knee, pulls at the crotch."""
+    points, s = shell.points, shell.of(body.leg)
+    on_leg = smoothstep(s, 0.25, 0.5)
+    relief = np.zeros(len(points))
+    for limb, mine in zip(body.legs, (points[:, 0] > 0, points[:, 0] <= 0), strict=True):
+        knee = 0.7 * np.exp(-(((s - 1.05) / 0.2) ** 2))
+        stack = smoothstep(s, wear.ends - 0.5, wear.ends - 0.12) if wear.ends > 1.6 else 0.0
+        relief += np.where(mine, on_leg * (0.12 + knee + stack), 0) * rings(points, limb, 0.05, 31) * 0.0034
+    hip = np.exp(-(((s - 0.12) / 0.2) ** 2)) * smoothstep(-body.points[:, 1][np.asarray(shell.source.argmax(axis=1)).ravel()], -0.05, 0.05)
+    toward = np.stack([np.sign(points[:, 0]) * 0.8, np.zeros(len(points)), np.full(len(points), 0.6)], axis=1)
+    along = (points * toward).sum(axis=1)
+    across = points - 0.85 * along[:, None] * toward
+    relief += hip * fractal(across, 0.03, 2, 37) * 0.0045
+    relief += on_leg * creases(points, np.array([0, 0, 1.0]), 0.07, 41) * 0.0022
+    ends = smoothstep((wear.ends - s) * leg_length(body), -0.002, 0.02) if wear.ends < 1.6 else 1.0
+    below_waist = smoothstep(body.level(wear.waist) - 0.045 - points[:, 2], 0.0, 0.06)
+    return (0.35 + 0.65 * wear.fit) * relief * ends * below_waist
+
+
+def _color(shell: Shell, body: Anatomy, wear: Legwear, edges: tuple[np.ndarray, ...]):
+    """Panels: 0 legs, 1 waistband or belt, 2 hems, 3 side stripe."""
+    main = linear(wear.color)
+    trim = linear(wear.trim) if wear.trim else main * 0.95
+    cloth = DENIM if wear.denim else STRETCH if isinstance(wear, Leggings) else COTTON if isinstance(wear, Shorts) else TWILL
+    bits = shell.panel
+    which = np.zeros(len(shell.faces), int)
+    if wear.side_stripe:
+        which[((bits & 4) == 0) & ((bits & 8) > 0)] = 3
+    which[(bits & 2) == 0] = 2
+    which[(bits & 1) == 0] = 1
+    band: Surface = LEATHER if wear.belt else cloth
+    panels = [
+        Panel(main, cloth),
+        Panel(linear(wear.belt) if wear.belt else trim, band, 0.0025 if wear.belt else 0.0012),
+        Panel(trim, cloth, 0.0007),
+        Panel(linear(wear.side_stripe) if wear.side_stripe else main, cloth, 0.0003),
+    ]
+    waist, ends, side = (shell.of(edge) for edge in edges)
+    lines = [ends - 0.022, np.where(np.abs(side) < 0.05, side, 1.0)]
+    tint = seam_shade(shell, lines)
+    if wear.denim:
+        s, front = shell.of(body.leg), smoothstep(-shell.normals[:, 1], -0.1, 0.9)
+        faded = front * np.exp(-(((s - 0.55) / 0.4) ** 2)) + 0.4 * np.exp(-(((s - 1.0) / 0.12) ** 2)) * front
+        tint = tint * (1 + 0.45 * faded + 0.14 * fractal(shell.points, 0.05, 3, 5))
+    fold = smoothstep(np.minimum(waist - 0.04, ends), 0.0, 0.05) * (0.3 + 0.7 * wear.fit)
+    return finish(shell, body, panels, which, fold, tint, 0.02)
+
+
+def make_socks(figure: Figure, wear: Socks) -> None:
+    """Put socks on: a thin ribbed layer from the toes up to their top."""
+    body = figure.body
+    top = np.where(body.leg > 0.5, (body.leg - wear.top) * leg_length(body), -_FAR)
+    shell = cut(body, (body.leg[body.faces] > 0.5).all(axis=1), [top], [top - 0.02])
+    stretch(shell, body, shell.of(figure.clearance) + 0.0025, 12)
+    main = linear(wear.color)
+    band = linear(wear.trim) if wear.trim else main
+    panels = [Panel(main, RIBBED), Panel(band, RIBBED, 0.0006)]
+    which = ((shell.panel & 1) == 0).astype(int)
+    part = finish(shell, body, panels, which, np.zeros(len(shell.points)), np.ones(len(shell.points)), 0.01)
+    figure.wear([part], top, measured_lift(shell, body))

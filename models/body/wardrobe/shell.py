@@ -1,0 +1,230 @@
+"""Cloth as a shell over the body: cut out of its surface, stretched over its hollows, hung, folded, hemmed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import sparse
+
+from models.body.wardrobe.anatomy import Anatomy, Limb
+from models.body.wardrobe.mesh import (
+    Matrix, boundary_edges, cut_along, neighbours, smooth, subdivide, take_faces, unit, vertex_normals,
+)  # fmt: skip
+from models.body.wardrobe.noise import noise, smoothstep
+
+
+@dataclass
+class Shell:
+    """A piece of cloth being made."""
+
+    source: Matrix
+    """(V, N) each vertex as a convex combination of the N body vertices."""
+    faces: np.ndarray
+    """(F, 3)."""
+    points: np.ndarray
+    """(V, 3) metres."""
+    panel: np.ndarray
+    """(F,) int: on which side of each seam a face lies, one bit a seam (1 = positive side)."""
+
+    def of(self, values: np.ndarray) -> np.ndarray:
+        """A field over the body ((N,) or (N, C)), on the cloth."""
+        return self.source @ values
+
+    @property
+    def normals(self) -> np.ndarray:
+        """(V, 3) unit normals."""
+        return vertex_normals(self.points, self.faces)
+
+
+def cut(body: Anatomy, where: np.ndarray, limits: Sequence[np.ndarray], seams: Sequence[np.ndarray] = ()) -> Shell:
+    """Cut the cloth out of the body.
+
+    Parameters
+    ----------
+    where:
+        (F,) bool, faces that may be used at all.
+    limits:
+        Fields (N,) over the body; the cloth lies where all are positive and ends exactly on their zero lines.
+    seams:
+        Fields (N,) whose zero lines become edges of the mesh, so that colours can change sharply there.
+    """
+    inside = where & np.all([(field[body.faces] > 0).any(axis=1) for field in limits], axis=0)
+    faces, source = take_faces(body.faces, inside, len(body))
+    faces, matrix, _ = subdivide(faces, source.shape[0])
+    source = matrix @ source
+    for field in limits:
+        faces, matrix, positive = cut_along(faces, source @ field)
+        source = matrix @ source
+        faces, matrix = take_faces(faces, positive, source.shape[0])
+        source = matrix @ source
+    for field in seams:
+        faces, matrix, _ = cut_along(faces, source @ field, snap=0.2)
+        source = matrix @ source
+    centre = np.stack([(source @ field)[faces].mean(axis=1) > 0 for field in seams], axis=0) if seams else np.zeros((0, len(faces)))
+    panel = (centre * (1 << np.arange(len(seams)))[:, None]).sum(axis=0).astype(int)
+    source = source.tocsr()
+    return Shell(source, faces, source @ body.points, panel)
+
+
+def stretch(shell: Shell, body: Anatomy, offset: np.ndarray, rounds: int) -> None:
+    """Lift the cloth ``offset`` (V,) metres off the body and pull it taut over hollows.
+
+    A membrane over an obstacle: neighbours are averaged along the normal, and no vertex may come nearer than its offset.
+    """
+    base = shell.of(body.points)
+    mean = _open_mean(shell.faces, len(base))
+    normal = unit(smooth(shell.of(body.normals), mean, 12))
+    lift = offset.copy()
+    for _ in range(rounds):
+        points = base + lift[:, None] * normal
+        pull = ((mean @ points - points) * normal).sum(axis=1)
+        lift = np.maximum(lift + 0.6 * pull, offset)
+    points = base + lift[:, None] * normal
+    shell.points = points + 0.35 * (mean @ points - points)
+
+
+def _open_mean(faces: np.ndarray, count: int) -> Matrix:
+    """Neighbour means in which a vertex on an opening sees only its neighbours on the opening: hems stay straight."""
+    mean = neighbours(faces, count)
+    rim, _ = boundary_edges(faces)
+    on_rim = np.zeros(count, bool)
+    on_rim[rim.ravel()] = True
+    both = np.concatenate([rim, rim[:, ::-1]])
+    along = sparse.csr_matrix((np.ones(len(both)), (both[:, 0], both[:, 1])), shape=(count, count))
+    along = sparse.diags(1 / np.maximum(np.asarray(along.sum(axis=1)).ravel(), 1)) @ along
+    return (sparse.diags((~on_rim).astype(float)) @ mean + along).tocsr()
+
+
+def widen(points: np.ndarray, limb: Limb, target: Callable[[np.ndarray], np.ndarray], share: np.ndarray) -> np.ndarray:
+    """Push cloth (V, 3) away from a limb's centre line to at least ``target(s)`` metres, as far as ``share`` (V,) says."""
+    s = limb.coordinate(points)
+    centre, _ = limb.at(s)
+    axis = limb.axis(s)
+    radial = points - centre
+    radial -= (radial * axis).sum(axis=1, keepdims=True) * axis
+    radius = np.linalg.norm(radial, axis=1)
+    soft = 0.006
+    grown = radius + soft * np.logaddexp(0, (target(s) - radius) / soft)
+    return points + (share * (grown - radius))[:, None] * unit(radial)
+
+
+class Drape:
+    """Hangs the lower part of a top from its widest places: cloth falls, it does not follow a hollow back in."""
+
+    ANGLES, ROWS = 72, 48
+
+    def __init__(self, body: Anatomy, points: np.ndarray, top: float, bottom: float) -> None:
+        self.top, self.bottom = top, bottom
+        inner = (body.arm_weight < 0.2) & (body.points[:, 2] > bottom - 0.05) & (body.points[:, 2] < top + 0.05)
+        heights = np.linspace(top, bottom, 12)
+        middle = [body.points[inner & (np.abs(body.points[:, 2] - z) < 0.04), 1] for z in heights]
+        self.heights = heights[::-1]
+        self.middle = np.array([(m.min() + m.max()) / 2 for m in middle])[::-1]
+        self.radius = self._map(points)
+
+    def _polar(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        y = points[:, 1] - np.interp(points[:, 2], self.heights, self.middle)
+        angle = (np.arctan2(y, points[:, 0]) / (2 * np.pi)) % 1 * self.ANGLES
+        row = (self.top - points[:, 2]) / (self.top - self.bottom) * (self.ROWS - 1)
+        return angle, row, np.hypot(points[:, 0], y), np.stack([points[:, 0], y], axis=1)
+
+    def _map(self, points: np.ndarray) -> np.ndarray:
+        """(ROWS, ANGLES) radius of the cloth."""
+        angle, row, radius, _ = self._polar(points)
+        total = np.zeros((self.ROWS, self.ANGLES))
+        count = np.zeros_like(total)
+        inside = (row >= -0.5) & (row <= self.ROWS - 0.5)
+        cells = np.rint(row[inside]).astype(int).clip(0, self.ROWS - 1), np.rint(angle[inside]).astype(int) % self.ANGLES
+        np.add.at(total, cells, radius[inside])
+        np.add.at(count, cells, 1)
+        for _ in range(40):
+            grown_total, grown_count = total.copy(), count.copy()
+            for axis, step in ((0, 1), (0, -1), (1, 1), (1, -1)):
+                moved_total, moved_count = np.roll(total, step, axis), np.roll(count, step, axis)
+                if axis == 0:
+                    moved_total[0 if step == 1 else -1] = moved_count[0 if step == 1 else -1] = 0
+                grown_total += 0.02 * moved_total
+                grown_count += 0.02 * moved_count
+            empty = count == 0
+            total, count = np.where(empty, grown_total, total), np.where(empty, grown_count, count)
+        return total / np.maximum(count, 1e-9)
+
+    def __call__(self, points: np.ndarray, share: np.ndarray, slope: float, flare: float) -> np.ndarray:
+        """Hang ``points`` (V, 3).
+
+        ``share`` (V,): how freely each hangs. ``slope``: how fast the cloth may come back in, metres per metre
+        (0 falls straight). ``flare``: metres added at the hem.
+        """
+        step = (self.top - self.bottom) / (self.ROWS - 1)
+        hung = self.radius.copy()
+        for row in range(1, self.ROWS):
+            hung[row] = np.maximum(hung[row], hung[row - 1] - slope * step)
+        hung += flare * (np.linspace(0, 1, self.ROWS) ** 1.5)[:, None]
+        push = hung - self.radius
+        for _ in range(6):
+            push = (2 * push + np.roll(push, 1, 1) + np.roll(push, -1, 1)) / 4
+            push[1:-1] = (2 * push[1:-1] + push[:-2] + push[2:]) / 4
+        angle, row, _, outward = self._polar(points)
+        r = np.clip(row, 0, self.ROWS - 1.001)
+        r0, a0 = r.astype(int), np.floor(angle).astype(int)
+        fr, fa = r - r0, angle - a0
+        a0, a1 = a0 % self.ANGLES, (a0 + 1) % self.ANGLES
+        move = (1 - fr) * ((1 - fa) * push[r0, a0] + fa * push[r0, a1])
+        move += fr * ((1 - fa) * push[r0 + 1, a0] + fa * push[r0 + 1, a1])
+        move *= share * smoothstep(row, 0, 4)
+        result = points.copy()
+        result[:, :2] += move[:, None] * unit(outward)
+        return result
+
+
+def rings(points: np.ndarray, limb: Limb, wave: float, seed: int) -> np.ndarray:
+    """(V,) -1..1: folds that run round a limb, ``wave`` metres apart, broken and slanted by noise."""
+    s = limb.coordinate(points)
+    length = np.linalg.norm(limb.joints[1] - limb.joints[0])
+    along = s * length
+    drift = noise(points, 0.09, seed) * 1.9 + noise(points, 0.05, seed + 1) * 0.8
+    broken = smoothstep(noise(points, 0.07, seed + 2), -0.5, 0.5)
+    return np.sin(2 * np.pi * along / wave + 2.2 * drift) * (0.35 + 0.65 * broken)
+
+
+def creases(points: np.ndarray, direction: np.ndarray, wave: float, seed: int) -> np.ndarray:
+    """(V,) -1..1: long folds along ``direction`` (3,), about ``wave`` metres apart."""
+    direction = unit(np.asarray(direction, float))
+    flat = points - 0.82 * (points @ direction)[:, None] * direction
+    field = noise(flat, wave, seed) + 0.5 * noise(flat, wave / 2, seed + 1)
+    return np.clip(1.4 * field, -1, 1)
+
+
+def hem_in(shell: Shell, depth: float, thickness: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Fold the openings inwards.
+
+    Adds two rows behind each open edge: one ``thickness`` inside the cloth, one ``depth`` back along it, so that an
+    opening shows the cloth's edge and its lining instead of nothing.
+
+    Returns the points and faces of the hemmed cloth, for each vertex the vertex of the shell that it came from, and for
+    each face the face of the shell that it continues.
+    """
+    rim, owners = boundary_edges(shell.faces)
+    count = len(shell.points)
+    ring = np.unique(rim)
+    where = np.full(count, -1)
+    where[ring] = np.arange(len(ring))
+    normal = shell.normals[ring]
+    inner = np.zeros((len(ring), 3))
+    tangent = shell.points[rim[:, 1]] - shell.points[rim[:, 0]]
+    face_normal = normal[where[rim[:, 0]]] + normal[where[rim[:, 1]]]
+    back = unit(np.cross(face_normal, tangent))
+    for end in (0, 1):
+        np.add.at(inner, where[rim[:, end]], back)
+    inner = unit(inner)
+    first = shell.points[ring] - thickness * normal + 0.3 * thickness * inner
+    second = shell.points[ring] - 1.6 * thickness * normal + depth * inner
+    a, b = rim.T
+    a1, b1 = count + where[a], count + where[b]
+    a2, b2 = a1 + len(ring), b1 + len(ring)
+    strips = [np.stack(corners, 1) for corners in ((b, a, a1), (b, a1, b1), (b1, a1, a2), (b1, a2, b2))]
+    points = np.concatenate([shell.points, first, second])
+    faces = np.concatenate([shell.faces, *strips])
+    return points, faces, np.r_[np.arange(count), ring, ring], np.r_[np.arange(len(shell.faces)), np.tile(owners, 4)]

@@ -1,0 +1,189 @@
+"""Tops: T-shirts, shirts, sweaters, hoodies, jackets. One pattern, cut by the fields of the avatar's file."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from models.body.wardrobe import collars
+from models.body.wardrobe.anatomy import Anatomy, Limb
+from models.body.wardrobe.cloth import (
+    COTTON, KNITTED, RIBBED, SHIRTING, TWILL, Figure, Panel, finish, measured_lift, seam_shade,
+)  # fmt: skip
+from models.body.wardrobe.noise import noise, smoothstep
+from models.body.wardrobe.shell import Drape, Shell, creases, cut, rings, stretch, widen
+from models.body.wardrobe.spec import Jacket, Shirt, Top, linear
+
+_FAR = 1.0
+
+
+def neck_field(body: Anatomy, top: Top) -> np.ndarray:
+    """(N,) metres below the neckline (negative above it)."""
+    up = np.array([0.0, -0.5, 0.866])
+    rise = {"crew": -0.012, "v": -0.016, "collar": 0.004, "hood": -0.02, "turtle": 0.05}[top.neck]
+    root = body.joints["neck01"]
+    if isinstance(top, Jacket):
+        rise -= 0.012
+    below = rise - (body.points - root) @ up
+    if top.neck == "v":
+        below = np.minimum(below, _notch(body, root, 0.095))
+    elif top.neck == "collar" and top.front != "open":
+        below = np.minimum(below, _notch(body, root, 0.075))
+    return np.where(body.arm_weight > 0.5, _FAR, below)
+
+
+def _notch(body: Anatomy, root: np.ndarray, depth: float) -> np.ndarray:
+    """(N,) metres below a V at the throat that reaches ``depth`` below the root of the neck."""
+    x, y, z = body.points.T
+    slope = 1.5
+    bottom = root[2] - depth
+    return (bottom + slope * np.abs(x) - z) / np.hypot(1, slope) + np.maximum(0, y - root[1]) * 8
+
+
+def _front_field(body: Anatomy, top: Top) -> np.ndarray:
+    """(N,) metres from the edge of an open front (positive = cloth)."""
+    x, y, z = body.points.T
+    down = smoothstep(z, body.level(1.0), body.level(top.hem))
+    gap = 0.028 + 0.045 * down
+    middle = (body.joints["spine01"][1] + body.joints["spine04"][1]) / 2 - 0.02
+    return np.abs(x) - gap + np.maximum(0, y - middle) * 5
+
+
+def _hem_field(body: Anatomy, top: Top) -> np.ndarray:
+    x, y, z = body.points.T
+    curve = 0.022 * (np.abs(x) / 0.16) ** 2 if isinstance(top, Shirt) else 0.0
+    tail = 0.02 * smoothstep(y, -0.05, 0.1) if isinstance(top, Shirt) else 0.0
+    return np.where(body.arm_weight > 0.5, _FAR, z - body.level(top.hem) - np.minimum(curve, 0.04) + tail)
+
+
+def _sleeve_field(body: Anatomy, top: Top) -> np.ndarray:
+    length = np.linalg.norm(body.arms[0].joints[1] - body.arms[0].joints[0])
+    return np.where(body.arm_weight > 0.01, (top.sleeve - body.arm) * length, _FAR)
+
+
+def _stripe_field(body: Anatomy) -> np.ndarray:
+    """(N,) triangle wave: positive on the stripes; across the trunk by height, across the sleeves by their length."""
+    length = np.linalg.norm(body.arms[0].joints[1] - body.arms[0].joints[0])
+    along = body.arms[0].joints[0][2] - body.arm * length
+    mix = smoothstep(body.arm_weight, 0.3, 0.9)
+    place = (1 - mix) * body.points[:, 2] + mix * along
+    return 0.16 - np.abs((place / 0.052) % 1 - 0.5)
+
+
+def make_top(figure: Figure, top: Top) -> None:
+    """Cut, hang and colour a top, and put it on ``figure``."""
+    body = figure.body
+    neck, hem, sleeve = neck_field(body, top), _hem_field(body, top), _sleeve_field(body, top)
+    limits = [neck, hem, sleeve]
+    if top.front == "open":
+        limits.append(_front_field(body, top))
+    depth = np.min(limits, axis=0)
+    banded = top.knit
+    hem_band, cuff = (0.05, 0.055) if banded else (0.02, 0.022 if top.sleeve < 1.2 else 0.05)
+    seams = [hem - hem_band, sleeve - cuff, neck - 0.02]
+    if top.stripes is not None:
+        seams.append(_stripe_field(body))
+    elif top.block is not None:
+        seams.append(body.points[:, 2] - body.level(0.66))
+    trunk = ~body.parts["head"] & ~body.parts["hands"]
+    legs_only = (body.leg[body.faces] > 0.9).all(axis=1)
+    shell = cut(body, trunk & ~legs_only, limits, seams)
+    ease = 0.004 + 0.006 * top.fit + (0.004 if isinstance(top, Jacket) else 0.0)
+    offset = shell.of(figure.clearance) + ease
+    stretch(shell, body, offset, 90)
+    _hang(shell, body, top, hem, sleeve)
+    lift = measured_lift(shell, body)
+    parts = [_color(shell, body, top, seams, (hem, sleeve, neck))]
+    parts += collars.make_neck(shell, body, top, neck)
+    if top.front in ("buttons", "zip"):
+        parts += collars.make_front(shell, body, top)
+    figure.wear(parts, depth, lift)
+
+
+def _hang(shell: Shell, body: Anatomy, top: Top, hem: np.ndarray, sleeve: np.ndarray) -> None:
+    """Give the shell its ease, its fall and its standing folds."""
+    arm_share = smoothstep(shell.of(body.arm_weight), 0.15, 0.85)
+    left = shell.points[:, 0] > 0
+    for limb, side in zip(body.arms, (left, ~left), strict=True):
+        share = np.where(side, arm_share, 0.0)
+        shell.points = widen(shell.points, limb, _sleeve_width(limb, top), share)
+    armpit = body.level(0.72)
+    drape = Drape(body, shell.points[arm_share < 0.3], armpit, float(shell.points[:, 2].min()))
+    slope = 0.55 - 0.5 * top.fit
+    flare = -0.01 if top.knit else 0.004 + 0.012 * top.fit
+    shell.points = drape(shell.points, 1 - smoothstep(shell.of(body.arm_weight), 0.0, 0.35), slope, flare)
+    shell.points += _fold_depth(shell, body, top, hem, sleeve)[:, None] * shell.normals
+
+
+def _sleeve_width(limb: Limb, top: Top):
+    """Radius of the sleeves along the arm."""
+    upper = float(np.interp(0.45, limb.stations, limb.radius))
+    loose = 0.006 + 0.014 * top.fit
+    gather = top.knit or top.sleeve > 1.5 and isinstance(top, Shirt)
+
+    def radius(s: np.ndarray) -> np.ndarray:
+        own = np.interp(s, limb.stations, limb.radius)
+        straight = upper * (1.0 - 0.16 * np.clip(s - 0.45, 0, 2)) + loose * 0.6
+        wide = np.maximum(own + loose, np.where(s > 0.45, straight, 0.0))
+        if top.sleeve < 1.2:
+            wide = own + loose * (0.6 + 0.9 * smoothstep(s, 0.1, top.sleeve))
+        if gather:
+            close = smoothstep(s, top.sleeve - 0.26, top.sleeve - 0.14)
+            wide = (1 - close) * wide + close * (own + 0.0045)
+        return wide * smoothstep(s, -0.1, 0.25)
+
+    return radius
+
+
+def _fold_depth(shell: Shell, body: Anatomy, top: Top, hem: np.ndarray, sleeve: np.ndarray) -> np.ndarray:
+    """(V,) metres of relief: rings on the sleeves, pulls at the armpits, soft falls on the trunk."""
+    points = shell.points
+    arm = shell.of(body.arm)
+    arm_share = smoothstep(shell.of(body.arm_weight), 0.3, 0.8)
+    scale = 0.35 + 0.65 * top.fit
+    relief = np.zeros(len(points))
+    for limb, side in zip(body.arms, (points[:, 0] > 0, points[:, 0] <= 0), strict=True):
+        bend = np.exp(-(((arm - 1.0) / 0.28) ** 2)) + 0.8 * np.exp(-(((arm - top.sleeve + 0.3) / 0.25) ** 2))
+        relief += np.where(side, arm_share * (0.25 + 0.75 * np.clip(bend, 0, 1)), 0) * rings(points, limb, 0.045, 3) * 0.0034
+    free = 1 - arm_share
+    drop = smoothstep(points[:, 2], body.level(0.75), body.level(top.hem))
+    falls = creases(points, np.array([0.15, 0, 1]), 0.06, 11) * (0.15 + 0.85 * drop) * 0.004
+    waist = creases(points, np.array([1, 0, 0.35 * 1]), 0.045, 17) * np.exp(-(((points[:, 2] - body.level(0.22)) / 0.07) ** 2))
+    relief += free * (falls + 0.0028 * waist)
+    armpit = np.exp(-(((points[:, 2] - body.level(0.72)) / 0.08) ** 2)) * smoothstep(np.abs(points[:, 0]), 0.07, 0.14)
+    slant = np.stack([0.7 * np.sign(points[:, 0]), np.zeros(len(points)), np.full(len(points), 0.7)], 1)
+    along = (points * slant).sum(axis=1)
+    across = points - 0.8 * along[:, None] * slant
+    relief += free * armpit * noise(across, 0.035, 23) * 0.004
+    near_edge = np.minimum.reduce([shell.of(hem) - 0.004, shell.of(sleeve) - 0.004])
+    return scale * relief * smoothstep(near_edge, -0.004, 0.03) * smoothstep(points[:, 2], body.level(1.02), body.level(0.86))
+
+
+def _color(shell: Shell, body: Anatomy, top: Top, seams: list[np.ndarray], edges: tuple[np.ndarray, ...]):
+    """Panels: 0 body, 1 hem, 2 cuffs, 3 neckband, 4 stripes or block."""
+    main = linear(top.color)
+    trim = linear(top.trim) if top.trim else main
+    cloth = KNITTED if top.knit else SHIRTING if isinstance(top, Shirt) else TWILL if isinstance(top, Jacket) else COTTON
+    band = RIBBED if top.knit else cloth
+    bits = shell.panel
+    which = np.zeros(len(shell.faces), int)
+    if len(seams) > 3:
+        which[(bits & 8) > 0] = 4
+    which[(bits & 1) == 0] = 1
+    which[(bits & 2) == 0] = 2
+    which[(bits & 4) == 0] = 3
+    second = top.stripes or top.block
+    raised = 0.0015 if top.knit else 0.0008
+    banded = trim if (top.knit or top.trim) else main * 0.97
+    panels = [
+        Panel(main, cloth),
+        Panel(banded if top.knit else main * 0.98, band, raised),
+        Panel(banded, band, raised),
+        Panel(trim if top.neck == "crew" else main, RIBBED if top.neck == "crew" else cloth, raised),
+        Panel(linear(second) if second else main, cloth),
+    ]
+    hem, sleeve, neck = (shell.of(edge) for edge in edges)
+    free = np.minimum.reduce([hem, sleeve, neck])
+    fold = smoothstep(free, 0.01, 0.05) * (0.35 + 0.65 * top.fit)
+    lines = [hem - (0.05 if top.knit else 0.02), sleeve - (0.055 if top.knit else 0.022), neck - 0.02]
+    shoulder = np.where(shell.of(body.arm_weight) > 0.02, shell.of(body.arm) - 0.06, 1.0) * 0.28
+    return finish(shell, body, panels, which, fold, seam_shade(shell, [*lines, shoulder]), 0.018)

@@ -1,0 +1,1 @@
+"""Person detectors, one network a file, all behind :class:`models.detector.PersonDetector`."""

@@ -1,0 +1,150 @@
+"""What an engine is: it declares what it needs, and draws a new layer for a few frames at a time.
+
+The pipeline pads, chunks and carries frames over from :class:`Capabilities` alone; it never asks an engine for its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol, runtime_checkable
+
+from core.errors import InputError
+from core.types import GenerationRequest, GenerationResult
+
+#: Called while an engine loads: a share done, 0..1, and what is being done.
+LoadProgress = Callable[[float, str], None]
+
+Quality = Literal["fast", "balanced", "high"]
+
+
+@dataclass(frozen=True)
+class FrameRule:
+    """Which numbers of frames one call may have: ``step * n + offset`` (Wan: 4n + 1)."""
+
+    step: int = 1
+    offset: int = 0
+
+    def __post_init__(self) -> None:
+        if self.step < 1 or not 0 <= self.offset < self.step + 1:
+            raise ValueError(f"frame rule {self.step}n + {self.offset} makes no sense")
+
+    def round_up(self, count: int) -> int:
+        """The smallest allowed number of frames that is at least ``count`` (and at least 1)."""
+        count = max(count, 1, self.offset)
+        return count + (self.offset - count) % self.step
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What an engine needs and what it promises."""
+
+    controls: tuple[str, ...] = ()
+    """Control maps that it asks for: ``pose``, ``depth``, ``canny``, ``normal``."""
+    needs_plate: bool = False
+    """Whether ``GenerationRequest.plate`` must be filled."""
+    needs_body: bool = False
+    """Whether ``GenerationRequest.body`` and ``shot`` must be filled."""
+    size_multiple: int = 1
+    """Crop width and height must be multiples of this."""
+    frames_per_call: int = 8
+    """Most frames in one call."""
+    frame_rule: FrameRule = FrameRule()
+    """Which numbers of frames one call may have."""
+    carried_frames: int = 0
+    """How many of its last results the next call wants back in ``GenerationRequest.carried``."""
+    minimum_vram_gb: float = 0.0
+    """Graphics memory below which it cannot run; 0 for engines that need no GPU."""
+    weights: tuple[str, ...] = ()
+    """Names in the weights table that must be on disk before ``load``."""
+    draws_in: Literal["source", "stable"] = "stable"
+    """``source``: crops are cut from source pixels at whole-pixel offsets, nothing is resampled. ``stable``: crops are cut
+    from stabilised pixels."""
+    holds_feet: bool = False
+    """Its feet already stand still on the ground; the image-space foot lock leaves them alone."""
+    steady: bool = False
+    """It does not flicker; the temporal stage has nothing to add."""
+    matches_shot: bool = False
+    """Its pixels already carry the footage's grain and blur."""
+    gives_motion: bool = False
+    """``GenerationResult.motion`` is filled, so the pipeline can blur the layer along its motion."""
+
+    def __post_init__(self) -> None:
+        if self.size_multiple < 1 or self.frames_per_call < 1 or self.carried_frames < 0:
+            raise ValueError("size_multiple and frames_per_call start at 1, carried_frames at 0")
+        if self.frame_rule.round_up(self.frames_per_call) != self.frames_per_call:
+            raise ValueError(f"{self.frames_per_call} frames a call do not fit the engine's own frame rule")
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """What the user may choose; each engine reads the fields that concern it."""
+
+    avatar: str = "casual_woman"
+    """Name of the avatar, for the avatar engine."""
+    reference: Path | None = None
+    """Picture of the person to become, for engines that take one."""
+    checkpoint: str = ""
+    """Checkpoint of a diffusion engine: a name, a folder or a file."""
+    prompt: str = ""
+    """What to draw, for engines that take words."""
+    negative_prompt: str = ""
+    """What not to draw."""
+    edge_samples: int = 4
+    """Rays through each pixel at an edge, 1..16, for engines that trace rays. Other pixels take one."""
+    shadow_rays: int = 4
+    """Rays towards the sun's disc for each surface point, 0..16; 0 leaves out cast shadows."""
+    occlusion_rays: int = 16
+    """Rays into the sky for each occlusion sample, 0..64; 0 uses the rest pose's occlusion alone."""
+    device: str = "cpu"
+    """``cpu`` or ``cuda``."""
+
+    def __post_init__(self) -> None:
+        limits = {"edge_samples": (1, 16), "shadow_rays": (0, 16), "occlusion_rays": (0, 64)}
+        for name, (low, high) in limits.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise InputError(f"{name} is {value}.", f"Choose a number from {low} to {high}.")
+
+    @classmethod
+    def for_quality(cls, quality: Quality, **fields: object) -> EngineOptions:
+        """Options with the numbers of one of the three qualities; ``fields`` override."""
+        numbers: dict[str, object] = dict(QUALITY_NUMBERS[quality])
+        numbers.update(fields)
+        return cls(**numbers)  # type: ignore[arg-type]
+
+
+#: Ray counts by quality.
+QUALITY_NUMBERS: dict[Quality, dict[str, int]] = {
+    "fast": {"edge_samples": 2, "shadow_rays": 1, "occlusion_rays": 8},
+    "balanced": {"edge_samples": 4, "shadow_rays": 4, "occlusion_rays": 16},
+    "high": {"edge_samples": 9, "shadow_rays": 9, "occlusion_rays": 48},
+}
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """An engine. ``load`` once, ``generate`` for each group of frames in order, ``unload`` at the end."""
+
+    @property
+    def name(self) -> str:
+        """Name in the registry."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it needs and promises; known before ``load``."""
+        ...
+
+    def load(self, progress: LoadProgress | None = None) -> None:
+        """Make ready to draw. Raises ``ModelUnavailable`` where something that is needed is missing."""
+        ...
+
+    def generate(self, request: GenerationRequest) -> GenerationResult:
+        """Draw the frames of ``request``: same number, same size. Raises ``InputError`` where a needed field is empty."""
+        ...
+
+    def unload(self) -> None:
+        """Give back memory. ``load`` may follow again."""
+        ...

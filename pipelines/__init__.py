@@ -1,0 +1,1 @@
+"""What the product does, each a readable ordered list of named stages."""

@@ -1,0 +1,1 @@
+"""Another body in the same shot."""

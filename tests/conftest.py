@@ -1,0 +1,43 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+#: Footage and garments that the repository does not contain.
+SHARED = ROOT.parent / "shared"
+DEMO = ROOT / "assets" / "demo" / "walk.mp4"
+
+# Two workers on two cores: more threads than that only get in each other's way.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with real footage; tests that need it are skipped where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip("needs the footage in ../shared, which is not here")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def demo_clip() -> Path:
+    """The clip that the project ships."""
+    return DEMO
+
+
+@pytest.fixture
+def app():
+    """Run ``python app.py ...`` as a user does."""
+
+    def run(*arguments: str | Path, **options) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "app.py", *map(str, arguments)]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600, **options)
+
+    return run

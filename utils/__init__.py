@@ -1,0 +1,1 @@
+"""Video operators: pure functions on frames, tracks and transforms."""

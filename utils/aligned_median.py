@@ -1,0 +1,130 @@
+"""What most aligned pictures agree on: per-pixel order statistics over stacks with gaps, and fine alignment of pictures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+
+from utils import transforms
+
+#: Pixels sorted at a time: the working set (samples x chunk bytes) then stays in the processor's cache.
+_CHUNK = 1 << 15
+#: Fewer agreeing points than this carry no alignment.
+_MIN_POINTS = 12
+#: The rough alignment is never further off than this, pixels.
+_LARGEST_CORRECTION = 20.0
+
+
+@dataclass(frozen=True)
+class StackStatistics:
+    """Order statistics of P pixels over N samples."""
+
+    median: np.ndarray
+    """(P, C) float32, the mean of the middle values; 0 where no sample shows the pixel."""
+    spread: np.ndarray
+    """(P,) float32, interquartile range, the largest over the channels; 0 where fewer than 4 samples show the pixel."""
+    count: np.ndarray
+    """(P,) int16, samples that show the pixel."""
+
+
+@lru_cache(maxsize=8)
+def _sorting_network(count: int) -> tuple[tuple[int, int], ...]:
+    """Pairs to compare and exchange, in order, that sort ``count`` values: Batcher's odd-even merge sort (1968)."""
+    pairs = []
+    p = 1
+    while p < count:
+        k = p
+        while k >= 1:
+            for j in range(k % p, count - k, 2 * k):
+                for i in range(min(k, count - j - k)):
+                    if (i + j) // (2 * p) == (i + j + k) // (2 * p):
+                        pairs.append((i + j, i + j + k))
+            k //= 2
+        p *= 2
+    return tuple(pairs)
+
+
+def _sort_rows(values: np.ndarray) -> None:
+    """Sort (N, M) uint8 along the first axis, in place: whole rows are compared at once, which the processor does 32 wide."""
+    rows = list(values)
+    low = np.empty_like(rows[0])
+    for a, b in _sorting_network(len(rows)):
+        np.minimum(rows[a], rows[b], out=low)
+        np.maximum(rows[a], rows[b], out=rows[b])
+        rows[a][:] = low
+
+
+def stack_statistics(samples: np.ndarray, valid: np.ndarray) -> StackStatistics:
+    """Median and spread of every pixel over the samples that show it.
+
+    Parameters
+    ----------
+    samples:
+        (N, P, C) uint8.
+    valid:
+        (N, P) bool, samples that show the pixel.
+    """
+    count, pixels, channels = samples.shape
+    median = np.zeros((pixels, channels), np.float32)
+    spread = np.zeros(pixels, np.float32)
+    shown = valid.sum(axis=0, dtype=np.int16)
+    for start in range(0, pixels, _CHUNK):
+        part = slice(start, min(start + _CHUNK, pixels))
+        values = np.where(valid[:, part, None], samples[:, part], 255).reshape(count, -1)
+        _sort_rows(values)
+        c = np.repeat(shown[part], channels).astype(np.intp)
+
+        def rank(position: np.ndarray, values: np.ndarray = values) -> np.ndarray:
+            return np.take_along_axis(values, np.clip(position, 0, count - 1)[None], axis=0)[0].astype(np.float32)
+
+        middle = 0.5 * (rank((c - 1) // 2) + rank(c // 2))
+        median[part] = np.where(c > 0, middle, 0).reshape(-1, channels)
+        width = np.where(c >= 4, rank((3 * c) // 4) - rank(c // 4), 0)
+        spread[part] = width.reshape(-1, channels).max(axis=-1)
+    return StackStatistics(median, spread, shown)
+
+
+def refine_alignment(
+    reference: np.ndarray, picture: np.ndarray, picture_valid: np.ndarray, points: np.ndarray
+) -> np.ndarray | None:
+    """Small correction that lays a roughly aligned picture exactly over the reference.
+
+    Parameters
+    ----------
+    reference, picture:
+        (H, W) uint8 grey.
+    picture_valid:
+        (H, W) bool, pixels of the picture that may be compared.
+    points:
+        (N, 2) float32, corners in the reference, from :func:`alignment_points`.
+
+    Returns
+    -------
+    (3, 3) float64, picture pixels -> reference pixels; None where too few points agree.
+    """
+    if len(points) < _MIN_POINTS:
+        return None
+    found, status, _ = cv2.calcOpticalFlowPyrLK(reference, picture, points, None, winSize=(15, 15), maxLevel=3)
+    x, y = np.clip(np.rint(found), 0, (picture.shape[1] - 1, picture.shape[0] - 1)).astype(int).T
+    good = (status.ravel() > 0) & picture_valid[y, x]
+    good &= np.linalg.norm(found - points, axis=-1) < _LARGEST_CORRECTION
+    found, points = found[good], points[good]
+    if len(points) < _MIN_POINTS:
+        return None
+    # Six parameters: the eight of a homography follow single wrong points far out of the picture.
+    matrix, inliers = cv2.estimateAffine2D(
+        found, points, method=cv2.RANSAC, ransacReprojThreshold=1.5, maxIters=1000, confidence=0.999, refineIters=10
+    )
+    if matrix is None or np.count_nonzero(inliers) < max(_MIN_POINTS, 0.4 * len(points)):
+        return None
+    return np.vstack([matrix, [0.0, 0.0, 1.0]])
+
+
+def alignment_points(reference: np.ndarray, valid: np.ndarray, count: int = 120) -> np.ndarray:
+    """(N, 2) float32: up to ``count`` corners of a grey picture, away from pixels that must not be compared."""
+    allowed = cv2.erode(valid.astype(np.uint8), np.ones((15, 15), np.uint8), borderValue=0)
+    corners = cv2.goodFeaturesToTrack(reference, count, 0.005, 8, mask=allowed)
+    return np.zeros((0, 2), np.float32) if corners is None else corners.reshape(-1, 2)

@@ -1,0 +1,295 @@
+"""Cleaning the landmarks of a tracked person: swapped limbs put right, strays replaced, jitter smoothed.
+
+The order matters. Swaps come first, because a swapped leg is no stray; strays are interpolated *before* anything is
+smoothed, because no median survives a burst of errors as long as its window. All lengths are in shares of the
+person's height, so that nothing depends on the resolution.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from core.types import DETECTED, LANDMARK_NAMES, PersonTrack, PoseTrack
+
+
+def _pairs(*parts: str) -> tuple[np.ndarray, np.ndarray]:
+    """(left, right) landmark indices of the named parts."""
+    left, right = ([LANDMARK_NAMES.index(f"{side}_{part}") for part in parts] for side in ("left", "right"))
+    return np.array(left), np.array(right)
+
+
+#: Pairs of limbs that the network confuses as a whole: (left landmarks, right landmarks).
+_LIMBS = {
+    "arms": _pairs("elbow", "wrist", "pinky", "index", "thumb"),
+    "legs": _pairs("knee", "ankle", "heel", "foot_index"),
+}
+#: Child and parent of each bone along which distrust is passed on, from the trunk outwards.
+_CHAIN = [
+    (LANDMARK_NAMES.index(f"{side}_{child}"), LANDMARK_NAMES.index(f"{side}_{parent}"))
+    for side in ("left", "right")
+    for child, parent in (
+        ("elbow", "shoulder"), ("wrist", "elbow"), ("pinky", "wrist"), ("index", "wrist"), ("thumb", "wrist"),
+        ("knee", "hip"), ("ankle", "knee"), ("heel", "ankle"), ("foot_index", "ankle"),
+    )
+]  # fmt: skip
+_HIPS = [LANDMARK_NAMES.index("left_hip"), LANDMARK_NAMES.index("right_hip")]
+
+
+def clean_landmarks(
+    track: PersonTrack,
+    *,
+    fps: float,
+    swap_scale: float = 0.08,
+    stray_scale: float = 0.02,
+    min_trust: float = 0.3,
+    smoothing: float = 0.1,
+) -> PoseTrack:
+    """Landmarks that a body can be fitted to.
+
+    Parameters
+    ----------
+    track:
+        The tracked person.
+    fps:
+        Frames per second.
+    swap_scale:
+        Motion, in heights a frame, beyond which a landmark is taken to have jumped (Geman-McClure scale).
+    stray_scale:
+        Distance outside the mask, in heights, at which trust falls to 1/e.
+    min_trust:
+        Landmarks trusted less are interpolated from the frames around.
+    smoothing:
+        Half-width of the smoothing window in seconds; 0 turns smoothing off.
+
+    Returns
+    -------
+    PoseTrack, finite wherever the person is present, NaN elsewhere. ``repaired`` counts landmarks: ``swaps`` (moved to
+    the other side), ``strays`` (off the person or off their own path), ``interpolated`` (all that were replaced).
+    """
+    points = track.landmarks[..., :3].astype(np.float64)
+    world = track.world.astype(np.float64)
+    visibility = track.landmarks[..., 3].astype(np.float64)
+    weight = np.zeros(points.shape[:2], np.float64)
+    repaired = {"swaps": 0, "strays": 0, "interpolated": 0}
+    height = max(track.height_px, 1.0)
+    for start, end in _stretches(track.present):
+        cut = slice(start, end)
+        repaired["swaps"] += _undo_swaps(points[cut], world[cut], visibility[cut], height, swap_scale)
+        trust = mask_trust(track, points[cut], start, height * stray_scale)
+        trust *= path_trust(points[cut], height)
+        repaired["strays"] += int((trust < min_trust).sum())
+        trust[track.state[cut] != DETECTED] = 0
+        low = trust < min_trust
+        repaired["interpolated"] += int(low.sum())
+        _interpolate(points[cut], world[cut], low)
+        half = int(round(smoothing * fps))
+        weights = np.where(low, 0.05, trust)
+        points[cut] = smooth(points[cut], weights, half, 0.01 * height)
+        world[cut] = smooth(world[cut], weights, half, 0.02)
+        weight[cut] = np.where(low, 0, trust * (0.3 + 0.7 * np.clip(visibility[cut], 0, 1)))
+    return PoseTrack(
+        points.astype(np.float32), world.astype(np.float32), weight.astype(np.float32), track.present, repaired
+    )
+
+
+def _stretches(present: np.ndarray) -> list[tuple[int, int]]:
+    """(start, end) of the runs of frames with the person."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], present, [False]]).astype(np.int8)))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+
+
+# --- swaps
+
+
+def find_swaps(left: np.ndarray, right: np.ndarray, scale: float, reluctance: float = 0.02) -> np.ndarray:
+    """The frames in which the network took the left limb for the right one.
+
+    Viterbi search over the states *as read* and *swapped*; since the motion is compared with one and with two frames
+    back, the search runs over pairs of states.
+
+    Parameters
+    ----------
+    left, right:
+        (T, K, 2) the landmarks of the two limbs, pixels.
+    scale:
+        Geman-McClure scale of the motion in pixels.
+    reluctance:
+        Cost of a swapped frame, so that of two equal explanations the one with fewer swaps wins.
+
+    Returns
+    -------
+    (T,) bool.
+    """
+    count = len(left)
+    both = np.stack([np.stack([left, right], 1), np.stack([right, left], 1)])  # state, T, side, K, 2
+
+    def jump(offset: np.ndarray) -> float:
+        squared = (offset**2).sum(axis=-1)
+        return float((squared / (squared + scale**2)).mean())
+
+    cost = np.full((2, 2), np.inf)
+    cost[0] = [0, reluctance]
+    cost[1] = cost[0]
+    back = np.zeros((count, 2, 2), np.int8)
+    for t in range(1, count):
+        new = np.full((2, 2), np.inf)
+        for before in (0, 1):
+            for now in (0, 1):
+                step = both[now, t] - both[before, t - 1]
+                options = []
+                for older in (0, 1):
+                    bend = 0.0 if t < 2 else jump(step - both[before, t - 1] + both[older, t - 2])
+                    options.append(cost[older, before] + bend)
+                back[t, before, now] = int(np.argmin(options))
+                new[before, now] = min(options) + jump(step) + reluctance * now
+        cost = new
+    swapped = np.zeros(count, bool)
+    if count < 2:
+        return swapped
+    before, now = np.unravel_index(int(np.argmin(cost)), (2, 2))
+    for t in range(count - 1, 0, -1):
+        swapped[t] = now
+        before, now = back[t, before, now], before
+    swapped[0] = now
+    return swapped
+
+
+def _undo_swaps(
+    points: np.ndarray, world: np.ndarray, visibility: np.ndarray, height: float, scale: float
+) -> int:
+    """Exchange swapped limbs in place; the number of landmarks that moved to the other side."""
+    moved = 0
+    for left, right in _LIMBS.values():
+        swapped = find_swaps(points[:, left, :2], points[:, right, :2], scale * height)
+        for array in (points, world, visibility):
+            rows = array[swapped]
+            rows[:, left], rows[:, right] = rows[:, right].copy(), rows[:, left].copy()
+            array[swapped] = rows
+        moved += int(swapped.sum()) * (len(left) + len(right))
+    return moved
+
+
+# --- strays
+
+
+def mask_trust(track: PersonTrack, points: np.ndarray, start: int, scale: float) -> np.ndarray:
+    """(N, 33) float64, 0..1: trust in the landmarks of N frames from ``start``, by their distance outside the mask.
+
+    exp(-(d / scale)^2), passed down each limb: a wrist is trusted no more than its elbow.
+    """
+    trust = np.ones(points.shape[:2])
+    for offset in range(len(points)):
+        mask = track.mask(start + offset)
+        if not mask.any():
+            trust[offset] = 0
+            continue
+        distance = _distance_outside(mask, points[offset, :, :2], 4 * scale)
+        trust[offset] = np.exp(-((distance / scale) ** 2))
+    for child, parent in _CHAIN:
+        trust[:, child] = np.minimum(trust[:, child], trust[:, parent])
+    return trust
+
+
+def _distance_outside(mask: np.ndarray, points: np.ndarray, reach: float) -> np.ndarray:
+    """(K,) pixels from each point to the mask, 0 inside it; exact up to ``reach``."""
+    pad = int(np.ceil(reach)) + 2
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    y0, y1, x0, x1 = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
+    outside = np.pad(~mask[y0:y1, x0:x1], pad, constant_values=True).astype(np.uint8)
+    distance = cv2.distanceTransform(outside, cv2.DIST_L2, 5)
+    local = points - [x0 - pad, y0 - pad]
+    inside = np.clip(np.round(local), 0, [outside.shape[1] - 1, outside.shape[0] - 1]).astype(int)
+    return distance[inside[:, 1], inside[:, 0]] + np.hypot(*(local - inside).T) * np.any(
+        (local < -0.5) | (local > np.array(outside.shape[::-1]) - 0.5), axis=1
+    )
+
+
+def path_trust(points: np.ndarray, height: float, window: int = 3, limit: float = 0.06) -> np.ndarray:
+    """(N, 33) float64, 0 or 1: 0 where a landmark leaves the running median of its own path by ``limit`` heights.
+
+    The path is taken relative to the hips, so that the person's own travel does not count; the bound widens with the
+    local spread, so that a fast arm is no stray.
+    """
+    local = points[..., :2] - points[:, _HIPS, :2].mean(axis=1, keepdims=True)
+    padded = np.pad(local, ((window, window), (0, 0), (0, 0)), mode="reflect" if len(local) > window else "edge")
+    around = np.lib.stride_tricks.sliding_window_view(padded, 2 * window + 1, axis=0)
+    middle = np.median(around, axis=-1)
+    away = np.hypot(*np.moveaxis(local - middle, -1, 0))
+    spread = np.median(np.hypot(*np.moveaxis(around - middle[..., None], 2, 0)), axis=-1)
+    return (away < np.maximum(limit * height, 4 * spread)).astype(np.float64)
+
+
+def _interpolate(points: np.ndarray, world: np.ndarray, low: np.ndarray) -> None:
+    """Replace the landmarks marked in ``low`` (N, 33) in place, from the trusted frames before and after.
+
+    Image landmarks are carried relative to the hips, so that a limb that is hidden for a while travels with the body.
+    A landmark that is never trusted stays as it was read.
+    """
+    frames = np.arange(len(points))
+    root = points[:, _HIPS].copy()
+    for k in (*_HIPS, *(k for k in range(points.shape[1]) if k not in _HIPS)):
+        known = ~low[:, k]
+        if known.all() or not known.any():
+            continue
+        base = np.zeros((len(points), 3)) if k in _HIPS else root.mean(axis=1)
+        for axis in range(3):
+            offset = points[:, k, axis] - base[:, axis]
+            points[~known, k, axis] = (np.interp(frames, frames[known], offset[known]) + base[:, axis])[~known]
+            world[~known, k, axis] = np.interp(frames, frames[known], world[known, k, axis])[~known]
+        if k in _HIPS:
+            root[:, _HIPS.index(k)] = points[:, k]
+
+
+# --- jitter
+
+
+def smooth(values: np.ndarray, weights: np.ndarray, half: int, scale: float, rounds: int = 2) -> np.ndarray:
+    """Robust local quadratic regression along time (LOESS, Cleveland 1979).
+
+    Parameters
+    ----------
+    values:
+        (T, K, D).
+    weights:
+        (T, K) trust in each value, above 0.
+    half:
+        Half-width of the window in frames; below 2 nothing is smoothed.
+    scale:
+        Residuals up to about this size are noise; those well above it lose their influence.
+    rounds:
+        Passes in which residuals reweigh the values.
+
+    Returns
+    -------
+    (T, K, D) float64.
+    """
+    if half < 2 or len(values) < 5:
+        return values.copy()
+    robust, result = np.ones_like(weights), values
+    for _ in range(rounds):
+        result = _local_quadratic(values, weights * robust, half)
+        residual = np.linalg.norm(values - result, axis=-1)
+        robust = 1 / (1 + (residual / (2 * scale)) ** 2) ** 2
+    return result
+
+
+def _local_quadratic(values: np.ndarray, weights: np.ndarray, half: int) -> np.ndarray:
+    """(T, K, D): the weighted quadratic through each window, read at its middle (tricube kernel)."""
+    offsets = np.arange(-half, half + 1)
+    kernel = (1 - np.abs(offsets / (half + 1)) ** 3) ** 3
+    padding = ((half, half), (0, 0))
+    weight = np.pad(weights, padding)
+    value = np.pad(values, (*padding, (0, 0)))
+    count, points, axes = values.shape
+    left = np.zeros((count, points, 3, 3))
+    right = np.zeros((count, points, 3, axes))
+    for offset, k in zip(offsets, kernel, strict=True):
+        here = slice(half + offset, half + offset + count)
+        power = (offset / half) ** np.arange(3)
+        w = k * weight[here]
+        left += w[..., None, None] * np.outer(power, power)
+        right += w[..., None, None] * power[:, None] * value[here][:, :, None, :]
+    # A breath of ridge keeps windows at the ends, which see few frames, from swinging.
+    left += np.diag([0.0, 1e-3, 1e-3]) * (1e-9 + left[..., :1, :1])
+    return np.linalg.solve(left, right)[..., 0, :]
