@@ -171,7 +171,7 @@ class PersonTracker:
         inside = (columns >= 0) & (rows >= 0) & (columns < found.mask.shape[1]) & (rows < found.mask.shape[0])
         if inside.any() and found.mask[rows[inside], columns[inside]].mean() < 0.5:
             return False
-        limit = 0.7 if index - self._last_index == 1 else 0.55
+        limit = 0.7 if index - self._last_index == 1 else 0.45
         return self._look is None or colour_distance(self._look, look) < limit
 
     def _accept(self, index: int, found: Detection, look: np.ndarray) -> None:

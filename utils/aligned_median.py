@@ -16,6 +16,12 @@ _CHUNK = 1 << 15
 _MIN_POINTS = 12
 #: The rough alignment is never further off than this, pixels.
 _LARGEST_CORRECTION = 20.0
+#: Cells of the field of what a similarity leaves, pixels, and how far a point speaks, cells.
+_FIELD_CELL = 16
+_FIELD_SIGMA = 1.5
+#: A point must agree with the median of so many nearest points to within so many pixels.
+_NEIGHBOURS = 7
+_NEIGHBOUR_PX = 1.5
 
 
 @dataclass(frozen=True)
@@ -87,10 +93,39 @@ def stack_statistics(samples: np.ndarray, valid: np.ndarray) -> StackStatistics:
     return StackStatistics(median, spread, shown)
 
 
+@dataclass(frozen=True)
+class Alignment:
+    """How a roughly aligned picture is laid over the reference."""
+
+    matrix: np.ndarray
+    """(3, 3) float64, a similarity: picture pixels -> reference pixels."""
+    points: np.ndarray
+    """(N, 2) float32: points of the reference that agree."""
+    residual: np.ndarray
+    """(N, 2) float32, pixels of the reference: where each point still lies after the matrix, minus where it belongs."""
+
+    def field(self, size: tuple[int, int]) -> np.ndarray:
+        """What the matrix leaves (parallax, lens), spread smoothly between the points.
+
+        Returns
+        -------
+        (h, w, 2) float32 for a ``(width, height)`` picture on a grid of 16-pixel cells: displacement in pixels.
+        """
+        width, height = -(-size[0] // _FIELD_CELL), -(-size[1] // _FIELD_CELL)
+        total = np.zeros((height, width, 3), np.float32)
+        cell = np.clip(self.points // _FIELD_CELL, 0, (width - 1, height - 1)).astype(int)
+        np.add.at(total, (cell[:, 1], cell[:, 0]), np.column_stack([self.residual, np.ones(len(self.points))]))
+        # A point speaks for its neighbourhood; far from all points only the matrix speaks.
+        near = cv2.GaussianBlur(total, (0, 0), _FIELD_SIGMA, borderType=cv2.BORDER_CONSTANT)
+        wide = cv2.GaussianBlur(total, (0, 0), 3 * _FIELD_SIGMA, borderType=cv2.BORDER_CONSTANT)
+        mixed = near + 0.3 * wide
+        return mixed[..., :2] / (mixed[..., 2:] + 1e-3)
+
+
 def refine_alignment(
     reference: np.ndarray, picture: np.ndarray, picture_valid: np.ndarray, points: np.ndarray
-) -> np.ndarray | None:
-    """Small correction that lays a roughly aligned picture exactly over the reference.
+) -> Alignment | None:
+    """Lay a roughly aligned picture exactly over the reference.
 
     Parameters
     ----------
@@ -103,27 +138,37 @@ def refine_alignment(
 
     Returns
     -------
-    (3, 3) float64, picture pixels -> reference pixels; None where too few points agree.
+    The alignment; None where too few points agree.
     """
     if len(points) < _MIN_POINTS:
         return None
-    found, status, _ = cv2.calcOpticalFlowPyrLK(reference, picture, points, None, winSize=(15, 15), maxLevel=3)
+    found, status, _ = cv2.calcOpticalFlowPyrLK(reference, picture, points, None, winSize=(25, 25), maxLevel=2)
+    back, returned, _ = cv2.calcOpticalFlowPyrLK(picture, reference, found, None, winSize=(25, 25), maxLevel=2)
     x, y = np.clip(np.rint(found), 0, (picture.shape[1] - 1, picture.shape[0] - 1)).astype(int).T
-    good = (status.ravel() > 0) & picture_valid[y, x]
+    good = (status.ravel() > 0) & (returned.ravel() > 0) & picture_valid[y, x]
+    good &= np.linalg.norm(back - points, axis=-1) < 0.5
     good &= np.linalg.norm(found - points, axis=-1) < _LARGEST_CORRECTION
     found, points = found[good], points[good]
     if len(points) < _MIN_POINTS:
         return None
-    # Six parameters: the eight of a homography follow single wrong points far out of the picture.
-    matrix, inliers = cv2.estimateAffine2D(
-        found, points, method=cv2.RANSAC, ransacReprojThreshold=1.5, maxIters=1000, confidence=0.999, refineIters=10
+    # Four parameters for the whole, the field for the rest: the six or eight of an affine or a homography, fitted to
+    # two planes at different depths, shear what stands upright.
+    similarity, inliers = cv2.estimateAffinePartial2D(
+        found, points, method=cv2.RANSAC, ransacReprojThreshold=2.5, maxIters=1000, confidence=0.999, refineIters=10
     )
-    if matrix is None or np.count_nonzero(inliers) < max(_MIN_POINTS, 0.4 * len(points)):
+    if similarity is None or np.count_nonzero(inliers) < max(_MIN_POINTS, 0.3 * len(points)):
         return None
-    return np.vstack([matrix, [0.0, 0.0, 1.0]])
+    matrix = np.vstack([similarity, [0.0, 0.0, 1.0]])
+    residual = transforms.apply(matrix, found) - points
+    # A displacement counts where its neighbours have about the same.
+    distance = np.linalg.norm(points[:, None] - points[None], axis=-1)
+    neighbours = np.argsort(distance, axis=1)[:, :_NEIGHBOURS]
+    local = np.median(residual[neighbours], axis=1)
+    agree = np.linalg.norm(residual - local, axis=-1) < _NEIGHBOUR_PX
+    return Alignment(matrix, points[agree], residual[agree].astype(np.float32))
 
 
-def alignment_points(reference: np.ndarray, valid: np.ndarray, count: int = 120) -> np.ndarray:
+def alignment_points(reference: np.ndarray, valid: np.ndarray, count: int = 100) -> np.ndarray:
     """(N, 2) float32: up to ``count`` corners of a grey picture, away from pixels that must not be compared."""
     allowed = cv2.erode(valid.astype(np.uint8), np.ones((15, 15), np.uint8), borderValue=0)
     corners = cv2.goodFeaturesToTrack(reference, count, 0.005, 8, mask=allowed)

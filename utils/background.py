@@ -32,6 +32,8 @@ _CELL = 8
 _RING = 14
 #: A frame this far away counts a third of one close by: the farther, the less it fits (parallax, light).
 _NEAR = 60.0
+#: Samples that differ by less than this from the reference, on average, are never dropped, levels.
+_MISFIT_LEVELS = 7.0
 #: Within a window every so many frames are aligned with the reference; the others lie between.
 _ALIGN_EVERY = 6
 #: Rows and columns of the grid on which the light correction is kept.
@@ -74,29 +76,15 @@ class PlateFrame:
     """Share of the removed pixels that another frame really shows, 0..1; the rest is inpainted."""
 
 
-@dataclass
-class _Aligned:
-    """A frame in the pixels of the window's region."""
-
-    H_roi_frame: np.ndarray
-    patch: np.ndarray
-    """(h, w, 3) uint8."""
-    hole: np.ndarray
-    """(h, w) bool: the person, grown."""
-    inside: np.ndarray
-    """(h, w) bool: pixels that the frame shows."""
-
-
-@dataclass
+@dataclass(frozen=True)
 class _Fit:
-    """How the window's plate is laid into one frame."""
+    """How the window's scene is laid into one frame."""
 
-    H_frame_roi: np.ndarray
+    placement: Placement
     removed: np.ndarray
-    """(H, W) bool, packed along x."""
-    box: tuple[int, int, int, int]
+    """(H, ceil(W/8)) uint8: packed mask of the pixels that are replaced."""
     light: np.ndarray
-    """(rows, columns, 3) float32: levels to add to the plate, over the box."""
+    """(h, w, 3) float32 over the region at a quarter of its size: levels to add to the scene."""
 
 
 class WindowPlate:
@@ -110,18 +98,24 @@ class WindowPlate:
 
     def __init__(self, scene: np.ndarray, seen: np.ndarray, fits: dict[int, _Fit], width: int) -> None:
         self._scene, self._seen, self._fits, self._width = scene, seen, fits, width
-        self.coverage = float(np.mean([self._share_seen(fit) for fit in fits.values()])) if fits else 1.0
+        self.coverage = float(np.mean([self.seen(t) for t in fits])) if fits else 1.0
+
+    def __contains__(self, t: int) -> bool:
+        return t in self._fits
 
     def removal_mask(self, t: int) -> np.ndarray:
         """(H, W) bool: the pixels of frame ``t`` that the plate replaces."""
         return np.unpackbits(self._fits[t].removed, axis=-1, count=self._width).view(bool)
 
-    def __contains__(self, t: int) -> bool:
-        return t in self._fits
-
     def seen(self, t: int) -> float:
         """Share of frame ``t``'s replaced pixels that another frame really shows, 0..1."""
-        return self._share_seen(self._fits[t])
+        removed = self.removal_mask(t)
+        box = bounding_box(removed)
+        if box is None:
+            return 1.0
+        left, top, right, bottom = box
+        seen = self._fits[t].placement.to_frame(self._seen, box)
+        return float(seen[removed[top:bottom, left:right]].mean())
 
     def frame(self, t: int, source_rgb: np.ndarray) -> np.ndarray:
         """The source frame with the person taken out.
@@ -139,26 +133,18 @@ class WindowPlate:
         """
         if t not in self._fits:
             return source_rgb
-        fit = self._fits[t]
-        left, top, right, bottom = fit.box
-        size = (right - left, bottom - top)
-        plate = transforms.warp(
-            self._scene, compose(translation(-left, -top), fit.H_frame_roi), size, cv2.INTER_CUBIC, cv2.BORDER_REPLICATE
-        )
-        light = cv2.resize(fit.light, size, interpolation=cv2.INTER_LINEAR)
+        fit, removed = self._fits[t], self.removal_mask(t)
+        box = bounding_box(removed)
+        if box is None:
+            return source_rgb
+        left, top, right, bottom = box
         part = (slice(top, bottom), slice(left, right))
-        weight = _feather(self.removal_mask(t)[part])[..., None]
-        source = source_rgb[part].astype(np.float32)
+        plate = fit.placement.to_frame(self._scene, box, interpolation=cv2.INTER_CUBIC)
+        light = fit.placement.to_frame(fit.light, box, fit.light.shape[1] / self._scene.shape[1])
+        plate = cv2.add(plate, light, dtype=cv2.CV_8U)
         result = source_rgb.copy()
-        result[part] = np.clip(source + weight * (plate + light - source) + 0.5, 0, 255).astype(np.uint8)
+        cv2.copyTo(plate, removed[part].view(np.uint8), result[part])
         return result
-
-    def _share_seen(self, fit: _Fit) -> float:
-        left, top, right, bottom = fit.box
-        size = (right - left, bottom - top)
-        seen = transforms.warp(self._seen, compose(translation(-left, -top), fit.H_frame_roi), size)
-        removed = np.unpackbits(fit.removed, axis=-1, count=self._width).view(bool)[top:bottom, left:right]
-        return float(seen[removed].mean()) if removed.any() else 1.0
 
 
 class PlateBuilder:
@@ -233,20 +219,20 @@ class PlateBuilder:
         Greedy cover on coarse cells: a frame counts for the hidden cells that it shows, the more the fewer frames show
         them already, and near frames before far ones.
         """
-        hidden = [(t, self._hole(t)) for t in range(window.start, window.stop)]
-        roi = self._region(window, hidden, margin=0)
+        hidden = {t: self._hole(t) for t in range(*window.span)}
+        region = self._region(window, hidden, margin=0)
         candidates = self.candidates(window)
-        if roi is None or not len(candidates):
+        if region is None or not len(candidates):
             return candidates[:0]
+        size = scaled((region[2] - region[0], region[3] - region[1]), 1 / _CELL)
         H_cell_frame = transforms.scaling(1 / _CELL)
-        size = (-(-roi[2] // _CELL), -(-roi[3] // _CELL))
 
         def cells(t: int, mask: np.ndarray) -> np.ndarray:
             small = cv2.resize(mask.view(np.uint8), None, fx=1 / _CELL, fy=1 / _CELL, interpolation=cv2.INTER_NEAREST)
-            H = compose(H_cell_frame, self._H_roi_frame(t, window, roi), invert(H_cell_frame))
-            return cv2.warpPerspective(small, H, size, flags=cv2.INTER_NEAREST) > 0
+            H = compose(H_cell_frame, self._H_region_frame(t, window, region), invert(H_cell_frame))
+            return transforms.warp(small.view(bool), H, size)
 
-        wanted = np.logical_or.reduce([cells(t, mask) for t, mask in hidden])
+        wanted = np.logical_or.reduce([cells(t, mask) for t, mask in hidden.items()])
         shown = np.stack([cells(t, ~self._hole(t))[wanted] for t in candidates])
         nearness = np.exp(-np.abs(candidates - window.reference) / _NEAR)
         times, chosen = np.zeros(shown.shape[1]), []
@@ -272,26 +258,24 @@ class PlateBuilder:
         samples:
             (index, (H, W, 3) uint8) of :meth:`sample_indices`.
         """
-        hidden = [(t, self._hole(t)) for t in range(window.start, window.stop)]
-        roi = self._region(window, hidden, margin=self._band())
-        if roi is None:
+        hidden = {t: mask for t in range(*window.span) if (mask := self._hole(t)).any()}
+        region = self._region(window, hidden, margin=self._band())
+        if region is None:
             return WindowPlate(np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1), np.float32), {}, self._size[0])
-        given = dict(samples)
-        shown_at = [t for t, mask in hidden if mask.any()]
-        needed = {**{t: frames[t] for t in shown_at}, **given}
-        corrections = self._corrections(window, roi, frames[window.reference], needed)
-        stack = [self._aligned(t, rgb, window, roi, cv2.INTER_CUBIC, corrections[t]) for t, rgb in given.items()]
-        reference = self._aligned(window.reference, frames[window.reference], window, roi)
-        for sample in stack:
-            _match_exposure(sample, reference)
-        shown = [self._aligned(t, frames[t], window, roi, correction=corrections[t]) for t in shown_at]
-        removed = self._grow(stack, shown)
-        scene, seen = self._scene(stack, removed, (roi[3], roi[2]))
-        fits = {
-            t: self._fit(frames[t], aligned.H_roi_frame, mask, scene, seen)
-            for t, aligned, mask in zip(shown_at, shown, removed, strict=True)
+        stack = {t: rgb for t, rgb in samples}
+        placements = self._placements(window, region, {**{t: frames[t] for t in (*hidden, window.reference)}, **stack})
+        draft = _Draft(window.reference, frames[window.reference], self._hole(window.reference), placements)
+        draft.take({t: (rgb, self._hole(t)) for t, rgb in stack.items()})
+        if self._moving:
+            draft.align_to_scene()
+        removed = {
+            t: draft.removal(frames[t], hidden[t], placements[t], reach=self._band()) for t in hidden
         }
-        _smooth_light(fits)
+        scene, seen = self._scene(draft, stack, removed)
+        fits = {
+            t: _Fit(placements[t], np.packbits(removed[t], axis=-1), light)
+            for t, light in draft.light(scene, {t: (frames[t], removed[t], placements[t]) for t in hidden}).items()
+        }
         return WindowPlate(scene, seen.astype(np.float32), fits, self._size[0])
 
     def _hole(self, t: int) -> np.ndarray:
@@ -336,30 +320,38 @@ class PlateBuilder:
         roi: tuple[int, int, int, int],
         interpolation: int = cv2.INTER_LINEAR,
         correction: np.ndarray | None = None,
+        field: np.ndarray | None = None,
     ) -> _Aligned:
         H = self._H_roi_frame(t, window, roi)
         if correction is not None:
             H = compose(correction, H)
         size = (roi[2], roi[3])
-        patch = transforms.warp(rgb, H, size, interpolation, cv2.BORDER_REPLICATE)
+        if field is None:
+            patch = transforms.warp(rgb, H, size, interpolation, cv2.BORDER_REPLICATE)
+        else:
+            patch = _warp_with_field(rgb, H, field, size, interpolation)
         hole = transforms.warp(self._hole(t), H, size)
         inside = transforms.warp(np.ones(rgb.shape[:2], bool), H, size)
         return _Aligned(H, patch, hole, inside)
 
     def _corrections(
         self, window: Window, roi: tuple[int, int, int, int], reference_rgb: np.ndarray, needed: dict[int, np.ndarray]
-    ) -> dict[int, np.ndarray]:
-        """What the camera path lacks, by frame: (3, 3), region pixels by the path -> region pixels of the reference.
+    ) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
+        """What the camera path lacks, by frame.
+
+        First (3, 3) matrices, region pixels by the path -> region pixels of the reference; then, for the frames that
+        were measured, fields of what these leave (:meth:`Alignment.field`).
 
         A similarity a frame pair cannot describe perspective and drifts over long spans. Every frame is aligned with the
         reference itself; the walk goes outwards from it and each frame starts from its neighbour's correction, so
         that only little is left to find.
         """
         if not self._moving:
-            return {t: np.eye(3) for t in needed}
+            return {t: np.eye(3) for t in needed}, {}
         reference = self._aligned(window.reference, cv2.cvtColor(reference_rgb, cv2.COLOR_RGB2GRAY), window, roi)
         points = alignment_points(reference.patch, reference.inside & ~reference.hole)
-        corrections = {window.reference: np.eye(3)}
+        corrections: dict[int, np.ndarray] = {window.reference: np.eye(3)}
+        fields: dict[int, np.ndarray] = {}
         measured = [t for t in needed if abs(t - window.reference) % _ALIGN_EVERY == 0 or t not in range(*window.span)]
         after = sorted(t for t in measured if t > window.reference)
         before = sorted((t for t in measured if t < window.reference), reverse=True)
@@ -370,9 +362,10 @@ class PlateBuilder:
                 rough = self._aligned(t, grey, window, roi, correction=carried)
                 rest = refine_alignment(reference.patch, rough.patch, rough.inside & ~rough.hole, points)
                 if rest is not None:
-                    carried = compose(rest, carried)
+                    carried = compose(rest.matrix, carried)
+                    fields[t] = rest.field((roi[2], roi[3]))
                 corrections[t] = carried
-        return _interpolated(corrections, needed)
+        return _interpolated(corrections, needed), fields
 
     def _grow(self, stack: list[_Aligned], shown: list[_Aligned]) -> list[np.ndarray]:
         """Grow the holes of all frames by what differs from a first, half-size scene; returns those of ``shown``."""
@@ -519,6 +512,31 @@ def _match_exposure(sample: _Aligned, reference: _Aligned) -> None:
     if np.abs(gain - 1).max() > 0.004 and np.abs(gain - 1).max() < 0.5:
         table = np.clip(np.arange(256)[:, None] * gain + 0.5, 0, 255).astype(np.uint8)
         sample.patch = cv2.LUT(sample.patch, table.reshape(256, 1, 3))
+
+
+def _warp_with_field(
+    rgb: np.ndarray, H_roi_frame: np.ndarray, field: np.ndarray, size: tuple[int, int], interpolation: int
+) -> np.ndarray:
+    """Warp a frame into the region, with a smooth displacement on top of the transform."""
+    move = cv2.resize(field, size, interpolation=cv2.INTER_LINEAR)
+    x = move[..., 0] + np.arange(size[0], dtype=np.float32)
+    y = move[..., 1] + np.arange(size[1], dtype=np.float32)[:, None]
+    (a, b, c), (d, e, f), _ = invert(H_roi_frame).astype(np.float32)
+    return cv2.remap(rgb, a * x + b * y + c, d * x + e * y + f, interpolation, borderMode=cv2.BORDER_REPLICATE)
+
+
+def _without_misfits(stack: list[_Aligned], reference: _Aligned) -> list[_Aligned]:
+    """Drop samples that do not lie well over the reference: wrongly aligned, or another shot altogether."""
+    misfit = np.full(len(stack), np.inf)
+    for i, sample in enumerate(stack):
+        both = (sample.inside & reference.inside & ~sample.hole & ~reference.hole)[::2, ::2]
+        if np.count_nonzero(both) > 100:
+            difference = cv2.absdiff(sample.patch[::2, ::2], reference.patch[::2, ::2])
+            misfit[i] = float(largest_channel(difference)[both].mean())
+    if not np.isfinite(misfit).any():
+        return stack
+    limit = max(_MISFIT_LEVELS, 2.0 * float(np.quantile(misfit[np.isfinite(misfit)], 0.3)))
+    return [sample for sample, value in zip(stack, misfit, strict=True) if value <= limit]
 
 
 def _fill(scene: np.ndarray, missing: np.ndarray, seen: np.ndarray, method: Inpaint) -> np.ndarray:

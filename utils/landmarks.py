@@ -77,7 +77,10 @@ def clean_landmarks(
         cut = slice(start, end)
         repaired["swaps"] += _undo_swaps(points[cut], world[cut], visibility[cut], height, swap_scale)
         trust = mask_trust(track, points[cut], start, height * stray_scale)
+        trust *= doubled_trust(points[cut], visibility[cut], height)
         trust *= path_trust(points[cut], height)
+        for child, parent in _CHAIN:  # a wrist is trusted no more than its elbow
+            trust[:, child] = np.minimum(trust[:, child], trust[:, parent])
         repaired["strays"] += int((trust < min_trust).sum())
         trust[track.state[cut] != DETECTED] = 0
         low = trust < min_trust
@@ -176,7 +179,7 @@ def _undo_swaps(
 def mask_trust(track: PersonTrack, points: np.ndarray, start: int, scale: float) -> np.ndarray:
     """(N, 33) float64, 0..1: trust in the landmarks of N frames from ``start``, by their distance outside the mask.
 
-    exp(-(d / scale)^2), passed down each limb: a wrist is trusted no more than its elbow.
+    exp(-(d / scale)^2).
     """
     trust = np.ones(points.shape[:2])
     for offset in range(len(points)):
@@ -186,8 +189,6 @@ def mask_trust(track: PersonTrack, points: np.ndarray, start: int, scale: float)
             continue
         distance = _distance_outside(mask, points[offset, :, :2], 4 * scale)
         trust[offset] = np.exp(-((distance / scale) ** 2))
-    for child, parent in _CHAIN:
-        trust[:, child] = np.minimum(trust[:, child], trust[:, parent])
     return trust
 
 
@@ -205,19 +206,57 @@ def _distance_outside(mask: np.ndarray, points: np.ndarray, reach: float) -> np.
     )
 
 
-def path_trust(points: np.ndarray, height: float, window: int = 3, limit: float = 0.06) -> np.ndarray:
-    """(N, 33) float64, 0 or 1: 0 where a landmark leaves the running median of its own path by ``limit`` heights.
+def doubled_trust(points: np.ndarray, visibility: np.ndarray, height: float, limit: float = 0.05) -> np.ndarray:
+    """(N, 33) float64, 0 or 1: 0 for a hidden limb that the network put onto the visible one of the other side.
 
-    The path is taken relative to the hips, so that the person's own travel does not count; the bound widens with the
-    local spread, so that a fast arm is no stray.
+    A limb counts as doubled where its elbow (knee) lies within ``limit`` heights of the other's and the network itself
+    says that it is hidden and the other is not.
+    """
+    trust = np.ones(points.shape[:2])
+    for left, right in _LIMBS.values():
+        close = np.hypot(*(points[:, left[0], :2] - points[:, right[0], :2]).T) < limit * height
+        for limb, other in ((left, right), (right, left)):
+            hidden = visibility[:, limb[:2]].mean(axis=1)
+            seen = visibility[:, other[:2]].mean(axis=1)
+            trust[np.ix_(close & (hidden < 0.45) & (seen > hidden + 0.3), limb)] = 0
+    return trust
+
+
+def path_trust(points: np.ndarray, height: float, reach: int = 8, rejection: float = 0.45) -> np.ndarray:
+    """(N, 33) float64, 0 or 1: 0 for the frames that a smooth path of the landmark has to leave out.
+
+    The cheapest chain of frames is found by dynamic programming: leaving a frame out costs ``rejection``, a step from
+    one kept frame to the next costs up to 1, the more it exceeds the landmark's usual speed. So a burst of errors of
+    any length below ``reach`` is cut out if the jumps into and out of it cost more than the frames themselves.
+    Positions are taken relative to the hips: the person's own travel does not count.
     """
     local = points[..., :2] - points[:, _HIPS, :2].mean(axis=1, keepdims=True)
-    padded = np.pad(local, ((window, window), (0, 0), (0, 0)), mode="reflect" if len(local) > window else "edge")
-    around = np.lib.stride_tricks.sliding_window_view(padded, 2 * window + 1, axis=0)
-    middle = np.median(around, axis=-1)
-    away = np.hypot(*np.moveaxis(local - middle, -1, 0))
-    spread = np.median(np.hypot(*np.moveaxis(around - middle[..., None], 2, 0)), axis=-1)
-    return (away < np.maximum(limit * height, 4 * spread)).astype(np.float64)
+    count = len(local)
+    if count < 3:
+        return np.ones(points.shape[:2])
+    limit = np.maximum(0.1 * height, 3 * _usual_speed(local))
+    best = rejection * np.arange(count, dtype=np.float64)[:, None] * np.ones(local.shape[1])
+    origin = np.full(best.shape, -1)
+    for t in range(1, count):
+        for gap in range(1, min(reach, t) + 1):
+            away = np.hypot(*(local[t] - local[t - gap]).T) / (limit[t] * gap)
+            cost = best[t - gap] + rejection * (gap - 1) + away**4 / (away**4 + 1)
+            origin[t] = np.where(cost < best[t], t - gap, origin[t])
+            best[t] = np.minimum(best[t], cost)
+    kept = np.zeros(best.shape)
+    ending = np.argmin(best + rejection * np.arange(count)[::-1, None], axis=0)
+    for k, t in enumerate(ending):
+        while t >= 0:
+            kept[t, k] = 1
+            t = origin[t, k]
+    return kept
+
+
+def _usual_speed(local: np.ndarray, half: int = 4) -> np.ndarray:
+    """(N, K) pixels a frame: the running median of each landmark's speed."""
+    speed = np.hypot(*np.moveaxis(np.diff(local, axis=0, prepend=local[:1]), -1, 0))
+    padded = np.pad(speed, ((half, half), (0, 0)), mode="edge")
+    return np.median(np.lib.stride_tricks.sliding_window_view(padded, 2 * half + 1, axis=0), axis=-1)
 
 
 def _interpolate(points: np.ndarray, world: np.ndarray, low: np.ndarray) -> None:

@@ -433,7 +433,7 @@ def _carried_vote(whole: _Sight, partial: _Sight, H_partial_whole: np.ndarray, p
     if seen < 0.15 * cv2.countNonZero(moved) or cv2.countNonZero(partial.upper & wide) < 0.93 * seen:
         return None
     around = cv2.dilate(partial.mask, _disc(0.015 * person))
-    missing = cv2.erode(moved, _disc(0.035 * person)) & (1 - around)
+    missing = cv2.erode(moved, _disc(0.02 * person)) & (1 - around)
     hidden = missing & partial.same
     if cv2.countNonZero(hidden) < max(0.9 * cv2.countNonZero(missing), 0.002 * person**2):
         return None

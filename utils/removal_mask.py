@@ -85,7 +85,7 @@ def grow_by_residual(
     # A scene edge that is half a pixel off looks like a residual: the local contrast of the scene is forgiven.
     edges = largest_channel(cv2.morphologyEx(scene_part, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)))
     limit = _RESIDUAL_LEVELS + _RESIDUAL_SPREADS * spread[part] + 0.5 * edges
-    foreign = (residual > limit) & known[part] & ~_is_shadow(picture_part, scene_part)
+    foreign = (residual > limit) & known[part] & ~is_shadow(picture_part, scene_part)
     foreign = cv2.morphologyEx((foreign | hole_part).view(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     _, labels = cv2.connectedComponents(foreign | hole_part.view(np.uint8), connectivity=8)
     grown = np.isin(labels, np.unique(labels[hole_part])) & (labels > 0)
@@ -97,8 +97,8 @@ def grow_by_residual(
     return result
 
 
-def _is_shadow(picture: np.ndarray, scene: np.ndarray) -> np.ndarray:
-    """(H, W) bool: darker than the scene by about the same factor in all channels."""
+def is_shadow(picture: np.ndarray, scene: np.ndarray) -> np.ndarray:
+    """(H, W) bool: darker than the scene by about the same factor in all channels: a shadow, not a thing."""
     ratio = (picture.astype(np.float32) + 8) / (scene.astype(np.float32) + 8)
     darkest, lightest = -largest_channel(-ratio), largest_channel(ratio)
     return (lightest < 1.02) & (darkest > _SHADOW_DARKEST) & (lightest - darkest < _SHADOW_TINT)

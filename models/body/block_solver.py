@@ -46,6 +46,23 @@ class NormalEquations:
                 # Lower blocks: row frame m + i, column frame m + j.
                 self.blocks[i - j][j : j + count] += transposed @ jacobians[j]
 
+    def add_diagonal(self, residual: np.ndarray, slope: np.ndarray) -> None:
+        """A term on each parameter by itself: residual (T, n), derivative (n,) by that parameter."""
+        index = np.arange(self.parameters)
+        self.cost += float((residual**2).sum())
+        self.blocks[0][:, index, index] += slope**2
+        self.gradient += residual * slope
+
+    def add_bending(self, residual: np.ndarray, slope: np.ndarray) -> None:
+        """Second differences of each parameter by itself: residual (T-2, n), times ``slope`` (n,) already."""
+        index, count = np.arange(self.parameters), len(residual)
+        self.cost += float((residual**2).sum())
+        parts = (1.0, -2.0, 1.0)
+        for i, first in enumerate(parts):
+            self.gradient[i : i + count] += first * slope * residual
+            for j in range(i + 1):
+                self.blocks[i - j][j : j + count, index, index] += first * parts[j] * slope**2
+
     def add_shared(self, residual: np.ndarray, weight: float) -> None:
         """A prior on the shared parameters: residual (s,), each with derivative 1."""
         self.cost += float(weight * (residual**2).sum())
@@ -73,12 +90,12 @@ class NormalEquations:
     def solve(self, damping: float) -> tuple[np.ndarray, np.ndarray]:
         """The damped Newton step: (T, n) and (s,)."""
         factor = cholesky_banded(self._banded(damping), overwrite_ab=True, lower=True, check_finite=False)
-        columns = np.concatenate([self.gradient.reshape(-1, 1), self.border.reshape(-1, self.shared)], 1)
+        columns = np.concatenate([self.gradient.reshape(-1, 1), self.border.reshape(self.gradient.size, self.shared)], 1)
         solved = cho_solve_banded((factor, True), columns, check_finite=False)
         if not self.shared:
             return -solved[:, 0].reshape(self.gradient.shape), np.zeros(0)
         # Schur complement of the border.
-        flat = self.border.reshape(-1, self.shared)
+        flat = self.border.reshape(self.gradient.size, self.shared)
         reduced = self.shared_block * (1 + damping * np.eye(self.shared)) - flat.T @ solved[:, 1:]
         shared = -np.linalg.solve(reduced, self.shared_gradient - flat.T @ solved[:, 0])
         return -(solved[:, 0] + solved[:, 1:] @ shared).reshape(self.gradient.shape), shared

@@ -113,10 +113,19 @@ def camera_rays(intrinsics: np.ndarray, H_crop_source: np.ndarray, pixels: np.nd
     -------
     (M, 3) float32. The camera stands at the origin.
     """
-    crop_from_ray = np.asarray(H_crop_source, np.float64) @ np.asarray(intrinsics, np.float64)
-    ray_from_crop = np.linalg.inv(crop_from_ray)
-    rays = pixels @ ray_from_crop[:, :2].T + ray_from_crop[:, 2]
-    return (rays / rays[:, 2:]).astype(np.float32)
+    matrix = np.linalg.inv(_crop_from_ray(intrinsics, H_crop_source))
+    x, y = pixels[:, 0], pixels[:, 1]
+    rays = np.empty((len(pixels), 3), np.float32)
+    scale = x * matrix[2, 0] + y * matrix[2, 1] + matrix[2, 2]
+    for row in range(2):
+        rays[:, row] = (x * matrix[row, 0] + y * matrix[row, 1] + matrix[row, 2]) / scale
+    rays[:, 2] = 1.0
+    return rays
+
+
+def _crop_from_ray(intrinsics: np.ndarray, H_crop_source: np.ndarray) -> np.ndarray:
+    """(3, 3) float64: camera coordinates -> homogeneous crop pixels."""
+    return np.asarray(H_crop_source, np.float64) @ np.asarray(intrinsics, np.float64)
 
 
 def project(intrinsics: np.ndarray, H_crop_source: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -131,9 +140,10 @@ def project(intrinsics: np.ndarray, H_crop_source: np.ndarray, points: np.ndarra
     -------
     (M, 2) float32, crop pixels.
     """
-    crop_from_ray = (np.asarray(H_crop_source, np.float64) @ np.asarray(intrinsics, np.float64)).astype(np.float32)
-    mapped = points.astype(np.float32, copy=False) @ crop_from_ray.T
-    return mapped[:, :2] / mapped[:, 2:]
+    matrix = _crop_from_ray(intrinsics, H_crop_source).astype(np.float32)
+    x, y, z = points.astype(np.float32, copy=False).T
+    u, v, w = (x * row[0] + y * row[1] + z * row[2] for row in matrix)
+    return np.stack([u / w, v / w], axis=1)
 
 
 def rasterize(

@@ -15,7 +15,7 @@ from models.body.embree import RayScene
 from models.body.figure import PosedFigure, face_normals, unit
 
 #: Distance between probes in the rest pose, metres.
-PROBE_SPACING = 0.028
+PROBE_SPACING = 0.034
 #: How far rays start off the surface, and how far they look, metres.
 LIFT, REACH = 0.006, 0.9
 

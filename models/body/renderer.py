@@ -23,6 +23,8 @@ from models.body.shading import UP, Samples, SurfaceTable, dot, shade
 DEPTH_STEP = 0.03
 #: Radius of the sun's disc (as a slope) for a hard light; grows with softness.
 SUN_SLOPE, SOFT_SLOPE = 0.02, 0.5
+#: Which of sixteen points each pixel of a 4 x 4 pattern takes (an ordered dither: neighbours are far apart).
+PLACES = np.array([0, 8, 2, 10, 12, 4, 14, 6, 3, 11, 1, 9, 15, 7, 13, 5])
 #: Wavelength across the wisps at the fringe of hair, metres.
 WISP = 0.006
 
@@ -257,7 +259,7 @@ class FigureRenderer:
     def _sunlit(
         self, scene: RayScene, position: np.ndarray, normal: np.ndarray, pixels: np.ndarray, view: View, look: ShotLook
     ) -> np.ndarray:
-        """(S,) share of the light's disc that is seen. The disc's points turn in a 4 x 4 pattern of pixels."""
+        """(S,) share of the light's disc that is seen. The disc's sixteen points go to a 4 x 4 pattern of pixels."""
         result = np.ones(len(position), np.float32)
         if self._shadow_rays == 0 or look.softness > 0.97:
             return result
@@ -265,19 +267,18 @@ class FigureRenderer:
         if len(lit) == 0:
             return result
         width = view.size[0]
-        turn = ((pixels[lit] % width) % 4 + 4 * ((pixels[lit] // width) % 4)) * np.float32(2 * np.pi / 16)
+        place = (pixels[lit] % width) % 4 + 4 * ((pixels[lit] // width) % 4)
         slope = SUN_SLOPE + SOFT_SLOPE * look.softness**2
-        disc = hemisphere(self._shadow_rays)[:, :2] * slope
+        points = hemisphere(16 * self._shadow_rays)[:, :2].astype(np.float32) * slope
         frame = frames_around(look.light_direction[None].astype(np.float32), np.zeros(1, np.float32))[0]
         origins = position[lit] + 0.006 * normal[lit] + 0.004 * look.light_direction
         blocked = np.zeros(len(lit), np.float32)
-        for x, y in disc:
-            cos, sin = np.cos(turn), np.sin(turn)
-            offset = np.stack([cos * x - sin * y, sin * x + cos * y], axis=1)
-            directions = offset @ frame[:, :2].T + look.light_direction
-            blocked += scene.occluded(origins, directions)
-        result[lit] = 1.0 - blocked / len(disc)
-        return _smooth_over_pixels(result, pixels, view.size) if self._shadow_rays > 1 else result
+        for number in range(self._shadow_rays):
+            offset = points[number * 16 + PLACES[place]]
+            toward = offset[:, :1] * frame[:, 0] + offset[:, 1:] * frame[:, 1] + look.light_direction
+            blocked += scene.occluded(origins, toward)
+        result[lit] = 1.0 - blocked / self._shadow_rays
+        return _smooth_over_pixels(result, pixels, view.size)
 
 
 def _smooth_over_pixels(values: np.ndarray, pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:

@@ -6,6 +6,8 @@ the joints are, so the avatar's limbs are stretched to the fitted lengths; girth
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from core.types import BodyParams
@@ -49,17 +51,7 @@ def retargeted_transforms(avatar: RestBody, fitted: RestBody, params: BodyParams
     """
     if avatar is fitted:
         return params_transforms(avatar, params)
-    own = BodyParams(
-        model=params.model,
-        shape=matched_shape(avatar, fitted, params.shape),
-        joint_names=params.joint_names,
-        rotations=params.rotations,
-        translation=params.translation,
-        intrinsics=params.intrinsics,
-        keypoints=params.keypoints,
-        valid=params.valid,
-        scale=params.scale,
-    )
+    own = replace(params, shape=matched_shape(avatar, fitted, params.shape))
     transforms = params_transforms(avatar, own)
     target = landmark_positions(fitted, params_transforms(fitted, params))
     at, weight = np.array(list(ANCHORS)), np.array(list(ANCHORS.values()))

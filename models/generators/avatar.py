@@ -40,6 +40,7 @@ class AvatarGenerator:
 
     name = "avatar"
     capabilities = Capabilities(
+        needs_plate=True,
         needs_body=True,
         draws_in="source",
         frames_per_call=8,
@@ -66,9 +67,9 @@ class AvatarGenerator:
         core.errors.ModelUnavailable
             The body model is missing.
         """
-        from models.body.anny_body import AnnyBody
+        from models.body.anny_body import AnnyBody, cache_folder
         from models.body.renderer import FigureRenderer
-        from models.body.wardrobe import load_avatar, load_character
+        from models.body.wardrobe import dress, load_avatar
 
         self._ground = None
         if self._renderer is not None:
@@ -77,7 +78,7 @@ class AvatarGenerator:
         spec = load_avatar(self.options.avatar)
         self._avatar = AnnyBody().rest(spec.phenotype.model_dump(), lambda share, text: report(0.5 * share, text))
         report(0.5, f"dressing {spec.name}")
-        character = load_character(self.options.avatar, self._avatar)
+        character = dress(spec, self._avatar, cache_folder() / "characters")
         report(0.8, "preparing the light")
         self._renderer = FigureRenderer(
             character,
@@ -179,18 +180,7 @@ class AvatarGenerator:
 
 def _repeat_ends(body: BodyParams) -> BodyParams:
     """The body with its first and last frame once more at each end."""
-    index = np.concatenate([[0], np.arange(len(body)), [len(body) - 1]])
-    return BodyParams(
-        body.model,
-        body.shape,
-        body.joint_names,
-        body.rotations[index],
-        body.translation[index],
-        body.intrinsics,
-        body.keypoints[index],
-        body.valid[index],
-        body.scale,
-    )
+    return body.at(np.clip(np.arange(-1, len(body) + 1), 0, len(body) - 1))
 
 
 def _bleed(color: np.ndarray, alpha: np.ndarray, reach: int = BLEED) -> np.ndarray:

@@ -43,7 +43,8 @@ class Capabilities:
     controls: tuple[str, ...] = ()
     """Control maps that it asks for: ``pose``, ``depth``, ``canny``, ``normal``."""
     needs_plate: bool = False
-    """Whether ``GenerationRequest.plate`` must be filled."""
+    """Whether the scene without the person is made and put behind the layer: for engines whose new person need not
+    cover the old one. ``GenerationRequest.plate`` is filled too."""
     needs_body: bool = False
     """Whether ``GenerationRequest.body`` and ``shot`` must be filled."""
     size_multiple: int = 1
@@ -93,7 +94,7 @@ class EngineOptions:
     """What not to draw."""
     edge_samples: int = 4
     """Rays through each pixel at an edge, 1..16, for engines that trace rays. Other pixels take one."""
-    shadow_rays: int = 4
+    shadow_rays: int = 1
     """Rays towards the sun's disc for each surface point, 0..16; 0 leaves out cast shadows."""
     occlusion_rays: int = 16
     """Rays into the sky for each occlusion sample, 0..64; 0 uses the rest pose's occlusion alone."""
@@ -117,9 +118,9 @@ class EngineOptions:
 
 #: Ray counts by quality.
 QUALITY_NUMBERS: dict[Quality, dict[str, int]] = {
-    "fast": {"edge_samples": 2, "shadow_rays": 1, "occlusion_rays": 8},
-    "balanced": {"edge_samples": 4, "shadow_rays": 4, "occlusion_rays": 16},
-    "high": {"edge_samples": 9, "shadow_rays": 9, "occlusion_rays": 48},
+    "fast": {"edge_samples": 3, "shadow_rays": 1, "occlusion_rays": 8},
+    "balanced": {"edge_samples": 4, "shadow_rays": 1, "occlusion_rays": 16},
+    "high": {"edge_samples": 9, "shadow_rays": 4, "occlusion_rays": 48},
 }
 
 

@@ -94,7 +94,9 @@ def encode(shot: Shot) -> None:
         stack.callback(finished.close)
         reader = stack.enter_context(VideoReader(info))
         result = stack.enter_context(
-            VideoWriter(run.file("result.mp4"), info.size, crf=settings.quality, color=info.color, **times)
+            VideoWriter(
+                run.file("result.mp4"), info.size, crf=settings.quality, color=info.color, rotation=info.rotation, **times
+            )
         )
         beside = None
         if settings.comparison:

@@ -335,12 +335,15 @@ def occluder(shot: Shot, frame: int) -> np.ndarray | None:
 
 
 def _difference(source: np.ndarray, picture: np.ndarray, layer: Layer) -> Patch | None:
-    """The box of what changed, with the new person's alpha inside it."""
-    changed = cv2.absdiff(source, picture).max(axis=2)
-    x0, y0, width, height = cv2.boundingRect(changed)
+    """The box of what changed and of the new person, with the new person's alpha inside it."""
+    height, width = source.shape[:2]
+    left, top = layer.box[:2]
+    concerned = cv2.absdiff(source, picture).max(axis=2)
+    drawn = crop(layer.alpha, np.array([-left, -top, width - left, height - top]))
+    x0, y0, width, height = cv2.boundingRect(cv2.max(concerned, cv2.convertScaleAbs(drawn, alpha=255)))
     if not width or not height:
         return None
-    alpha = crop(layer.alpha, np.array([x0, y0, x0 + width, y0 + height]) - np.array([*layer.box[:2], *layer.box[:2]]))
+    alpha = drawn[y0 : y0 + height, x0 : x0 + width]
     rgb = np.ascontiguousarray(picture[y0 : y0 + height, x0 : x0 + width])
     return Patch((x0, y0, x0 + width, y0 + height), rgb, cv2.convertScaleAbs(alpha, alpha=255))
 

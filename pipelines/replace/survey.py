@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import fields
 
 import numpy as np
 
 from core.errors import InputError
 from core.masks import MaskArchive
 from core.runs import read_mask_archive
-from core.types import ABSENT, PREDICTED, BodyParams, CameraPath, PersonTrack, ShotLook, VideoInfo
+from core.types import ABSENT, PREDICTED, BodyMesh, BodyParams, CameraPath, PersonTrack, ShotLook, VideoInfo
+from models.body.anny_body import AnnyBody
+from models.body.articulation import Skin, params_transforms
+from models.body.fitting import fit_body
+from models.body.lighting import LookSample, estimate_shot_look
 from models.detector import create_detector
 from models.person_tracker import PersonTracker, choose_person
 from pipelines.replace.shot import Shot
@@ -228,20 +233,18 @@ def body(shot: Shot) -> None:
     if not shot.engine.capabilities.needs_body:
         return
     if not shot.run.has("body.npz"):
-        from models.body.fitting import fit_body
-
         track, pose, camera = shot.found
         fitted = fit_body(
             pose,
             track.mask,
             shot.info.size,
-            shot.engine.rest_body(),
+            AnnyBody().rest({}, lambda fraction, text: shot.progress.report("body", 0.0, text)),
             intrinsics=intrinsics(shot),
             quality=shot.settings.fit,
             camera=camera,
             contacts=shot.contacts if shot.settings.foot_lock else None,
             fps=float(shot.info.rate),
-            progress=lambda fraction: shot.progress.report("body", fraction),
+            progress=lambda fraction, text: shot.progress.report("body", fraction, text),
         )
         save_body(shot, fitted)
     shot.body = load_body(shot)
@@ -288,6 +291,13 @@ def load_body(shot: Shot) -> BodyParams:
     )
 
 
+def body_meshes(fitted: BodyParams) -> list[BodyMesh]:
+    """The surface of a fitted body in each of its frames."""
+    rest = AnnyBody().rest(fitted.shape)
+    skin = Skin(rest.vertices, rest.bone_indices, rest.bone_weights, len(rest.bone_names))
+    return [BodyMesh(skin(transforms), rest.faces) for transforms in params_transforms(rest, fitted)]
+
+
 #: Shoulders, elbows, wrists, hips, knees, ankles.
 LIMBS = np.array([11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28])
 #: Median reprojection error in percent of the person's height above which the fit is called poor.
@@ -316,24 +326,30 @@ def look(shot: Shot) -> None:
     if shot.engine.capabilities.matches_shot:
         return
     if not shot.run.has("look.json"):
-        track = shot.found[0]
-        present = np.flatnonzero(track.present)
-        chosen = present[spread(len(present), LOOK_FRAMES)].tolist()
-        with VideoReader(shot.info) as reader:
-            frames = dict(reader.at(chosen))
-        pictures = [frames[t] for t in chosen]
-        masks = [track.mask(t) for t in chosen]
-        measured = _measure_look(shot, chosen, pictures, masks)
-        content = {name: np.asarray(value).tolist() for name, value in vars(measured).items()}
+        measured = _measure_look(shot)
+        content = {field.name: np.asarray(getattr(measured, field.name)).tolist() for field in fields(measured)}
         shot.run.save_json("look.json", content)
     content = json.loads(shot.run.file("look.json").read_text())
-    values = {k: np.array(v, np.float32) if isinstance(v, list) else v for k, v in content.items()}
-    shot.look = ShotLook(**values)
+    shot.look = ShotLook(**{k: np.array(v, np.float32) if isinstance(v, list) else v for k, v in content.items()})
 
 
-def _measure_look(shot: Shot, chosen: list[int], pictures: list[np.ndarray], masks: list[np.ndarray]) -> ShotLook:
-    from models.body.lighting import estimate_shot_look
-
-    grain = estimate_grain(pictures, [~mask for mask in masks])
-    blur = estimate_blur(pictures, masks)
-    return estimate_shot_look(shot, chosen, pictures, masks, grain=grain, blur=blur)
+def _measure_look(shot: Shot) -> ShotLook:
+    track = shot.found[0]
+    usable = np.flatnonzero(track.present if shot.body is None else track.present & shot.body.valid)
+    chosen = usable[spread(len(usable), LOOK_FRAMES)]
+    with VideoReader(shot.info) as reader:
+        frames = [rgb for _, rgb in reader.at(chosen)]
+    masks = [track.mask(int(t)) for t in chosen]
+    grain = estimate_grain(frames, [~mask for mask in masks])
+    blur = estimate_blur(frames, masks)
+    samples = []
+    if shot.body is not None:
+        meshes = body_meshes(shot.body.at(chosen))
+        samples = [
+            LookSample(rgb, mask, mesh, track.landmarks[t])
+            for rgb, mask, mesh, t in zip(frames, masks, meshes, chosen, strict=True)
+        ]
+    estimate = estimate_shot_look(samples, intrinsics(shot), grain=grain, blur=blur)
+    for note in estimate.notes:
+        shot.run.warn(note)
+    return estimate.look

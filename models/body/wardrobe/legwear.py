@@ -37,7 +37,7 @@ def make_legwear(figure: Figure, wear: Legwear) -> None:
     allowed = (body.arm_weight[body.faces] < 0.3).all(axis=1) & ~body.parts["head"]
     shell = cut(body, allowed, [waist, ends], seams)
     ease = 0.002 if isinstance(wear, Leggings) else 0.004 + 0.004 * wear.fit
-    stretch(shell, body, shell.of(figure.clearance) + ease, 25 if isinstance(wear, Leggings) else 70)
+    stretch(shell, body, figure.clearance + ease, 12 if isinstance(wear, Leggings) else 60)
     if not isinstance(wear, Leggings):
         _hang(shell, body, wear)
     lift = measured_lift(shell, body)
@@ -139,7 +139,7 @@ def make_socks(figure: Figure, wear: Socks) -> None:
     body = figure.body
     top = np.where(body.leg > 0.5, (body.leg - wear.top) * leg_length(body), -_FAR)
     shell = cut(body, (body.leg[body.faces] > 0.5).all(axis=1), [top], [top - 0.02])
-    stretch(shell, body, shell.of(figure.clearance) + 0.0025, 12)
+    stretch(shell, body, figure.clearance + 0.0025, 12)
     main = linear(wear.color)
     band = linear(wear.trim) if wear.trim else main
     panels = [Panel(main, RIBBED), Panel(band, RIBBED, 0.0006)]

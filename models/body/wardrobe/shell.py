@@ -69,20 +69,34 @@ def cut(body: Anatomy, where: np.ndarray, limits: Sequence[np.ndarray], seams: S
 
 
 def stretch(shell: Shell, body: Anatomy, offset: np.ndarray, rounds: int) -> None:
-    """Lift the cloth ``offset`` (V,) metres off the body and pull it taut over hollows.
+    """Lift the cloth at least ``offset`` (N,) metres off each body vertex and pull it taut over hollows.
 
     A membrane over an obstacle: neighbours are averaged along the normal, and no vertex may come nearer than its offset.
+    Done on the body's own coarse mesh first, where a round reaches far, then on the cloth.
     """
-    base = shell.of(body.points)
+    touched = np.asarray(shell.source.sum(axis=0)).ravel() > 0
+    coarse, pick = take_faces(body.faces, touched[body.faces].all(axis=1), len(body))
+    mean = neighbours(coarse, pick.shape[0])
+    normal = unit(smooth(pick @ body.normals, mean, 8))
+    lift = _taut(pick @ body.points, normal, pick @ offset, mean, rounds, pick @ offset)
+    spread = pick.T @ lift
+    base, least = shell.of(body.points), shell.of(offset)
     mean = _open_mean(shell.faces, len(base))
-    normal = unit(smooth(shell.of(body.normals), mean, 12))
-    lift = offset.copy()
+    normal = unit(smooth(shell.of(body.normals), mean, 16))
+    lift = _taut(base, normal, least, mean, 24, np.maximum(shell.of(spread), least))
+    points = base + lift[:, None] * normal
+    shell.points = points + 0.35 * (mean @ points - points)
+
+
+def _taut(
+    base: np.ndarray, normal: np.ndarray, least: np.ndarray, mean: Matrix, rounds: int, lift: np.ndarray
+) -> np.ndarray:
+    """(V,) lift along ``normal`` of a membrane that starts at ``lift`` and stays at or above ``least``."""
     for _ in range(rounds):
         points = base + lift[:, None] * normal
         pull = ((mean @ points - points) * normal).sum(axis=1)
-        lift = np.maximum(lift + 0.6 * pull, offset)
-    points = base + lift[:, None] * normal
-    shell.points = points + 0.35 * (mean @ points - points)
+        lift = np.maximum(lift + 0.7 * pull, least)
+    return lift
 
 
 def _open_mean(faces: np.ndarray, count: int) -> Matrix:

@@ -53,7 +53,7 @@ def _socket_depth(body: Anatomy) -> np.ndarray:
 
 def _natural_skin(body: Anatomy, skin: Skin) -> Part:
     face = body.face_frame
-    fine = body.parts["head"] & (_front_of_face(body.points[body.faces].mean(axis=1), face) > 0)
+    fine = body.parts["head"] & _detailed(body.points[body.faces].mean(axis=1), face)
     fine |= (body.painted("fingernails")[body.faces] > 0.02).any(axis=1)
     faces, matrix, parent = subdivide(body.faces, len(body), fine & _visible(body))
     keep = _visible(body)[parent]
@@ -83,14 +83,12 @@ def _rounded(points: np.ndarray, faces: np.ndarray, where: np.ndarray) -> np.nda
     return result
 
 
-def _front_of_face(points: np.ndarray, face: FaceFrame) -> np.ndarray:
-    """Positive in front of the ears, between the hairline and the chin."""
-    ears = face.ears[:, 1].mean()
-    return np.minimum.reduce([
-        ears - 0.3 * face.unit - points[:, 1],
-        points[:, 2] - (face.chin[2] - 0.3 * face.unit),
-        face.eyes[:, 2].mean() + 1.0 * face.unit - points[:, 2],
-    ])
+def _detailed(points: np.ndarray, face: FaceFrame) -> np.ndarray:
+    """(F,) bool: brows and lids, where the paint is finer than the mesh."""
+    u = face.unit
+    offset = np.abs(points[:, None] - face.eyes[None] - np.array([0, 0, 0.12 * u])[None])
+    near = (offset[..., 0] < 0.5 * u) & (offset[..., 2] < 0.36 * u) & (points[:, None, 1] < face.eyes[None, :, 1] + 0.1 * u)
+    return near.any(axis=1)
 
 
 def _paint(
@@ -106,7 +104,7 @@ def _paint(
     albedo *= 1 + np.clip(red, 0, 1)[:, None] * (blood - 1)
     albedo = _paint_details(albedo, points, normals, source, body, skin)
     brow = _brows(points, normals, body.face_frame, skin)
-    albedo = albedo + brow[:, None] * 0.92 * (linear(skin.brows) - albedo)
+    albedo = albedo + brow[:, None] * 0.95 * (linear(skin.brows) - albedo)
     return np.clip(albedo, 0.004, 0.95), brow
 
 
@@ -158,7 +156,7 @@ def _paint_details(
         where = _near(points, face.nose + [0, 0.3 * u, 0.1 * u], 0.8 * u)
         albedo *= 1 - (0.45 * skin.freckles * spots * where)[:, None] * np.array([0.5, 0.8, 1.0])
     if skin.stubble > 0:
-        albedo += (0.55 * skin.stubble * beard_area(points, face) * (1 - lips))[:, None] * (
+        albedo += (0.8 * skin.stubble * beard_area(points, face) * (1 - lips))[:, None] * (
             0.35 * tone * [0.8, 0.85, 0.95] - albedo
         )
     return albedo
@@ -206,7 +204,7 @@ def _brows(points: np.ndarray, normals: np.ndarray, face: FaceFrame, skin: Skin)
         ends = smoothstep(x, -0.34, -0.24) * smoothstep(x, 0.43, 0.30)
         hairs = 0.8 + 0.2 * noise(points * [1, 1, 0.5], 0.0035, 81)
         total = np.maximum(total, across * ends * hairs * (normals[:, 1] < 0.1))
-    return np.clip(total * (0.65 + 0.35 * skin.brow_weight), 0, 1)
+    return np.clip(total * (0.95 + 0.6 * skin.brow_weight), 0, 1)
 
 
 def _eyes(body: Anatomy, skin: Skin) -> Part:

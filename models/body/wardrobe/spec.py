@@ -174,7 +174,7 @@ class Legwear(Garment):
     """Anything with two legs."""
 
     waist: float = Field(0.19, ge=0.0, le=0.4, description="Where the waistband ends: 0 hip joint, 0.25 waist.")
-    ends: float = Field(1.95, ge=0.15, le=1.99, description="Where the legs end: 1 knee, 2 ankle.")
+    ends: float = Field(2.02, ge=0.15, le=2.06, description="Where the legs end: 1 knee, 2 ankle.")
     belt: Color | None = Field(None, description="Colour of a belt, if any.")
     denim: bool = Field(False, description="Jeans: denim with lighter thighs and orange seams.")
     side_stripe: Color | None = Field(None, description="Colour of a stripe down the sides, if any.")
@@ -198,7 +198,7 @@ class Shorts(Legwear):
     """Shorts."""
 
     kind: Literal["shorts"]
-    ends: float = Field(0.78, ge=0.15, le=1.99, description="Where the legs end: 1 knee, 2 ankle.")
+    ends: float = Field(0.78, ge=0.15, le=2.06, description="Where the legs end: 1 knee, 2 ankle.")
     fit: Share = Field(0.6, description="0 close to the body, 1 loose.")
 
 

@@ -88,8 +88,7 @@ def make_top(figure: Figure, top: Top) -> None:
     legs_only = (body.leg[body.faces] > 0.9).all(axis=1)
     shell = cut(body, trunk & ~legs_only, limits, seams)
     ease = 0.004 + 0.006 * top.fit + (0.004 if isinstance(top, Jacket) else 0.0)
-    offset = shell.of(figure.clearance) + ease
-    stretch(shell, body, offset, 90)
+    stretch(shell, body, figure.clearance + ease, 160)
     _hang(shell, body, top, hem, sleeve)
     lift = measured_lift(shell, body)
     parts = [_color(shell, body, top, seams, (hem, sleeve, neck))]

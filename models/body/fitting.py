@@ -1,0 +1,308 @@
+"""Fitting a body to a cleaned pose track: the whole sequence at once, joints only.
+
+The fit is a damped Gauss-Newton method on closed-form derivatives. Frames are coupled by accelerations and by standing
+feet, to their next two neighbours only, so each step is one banded Cholesky factorisation: cost and memory are linear in
+the clip, which is fitted in overlapping windows. Proportions (``SCALE_NAMES``) are found first, on a sample of frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+from scipy.spatial.transform import Rotation
+
+from core.errors import InputError
+from core.types import BodyParams, CameraPath, FootContacts, PoseTrack
+from models.body.articulation import landmark_positions, params_transforms
+from models.body.base import JOINT_NAMES, SCALE_NAMES, Progress, RestBody
+from models.body.block_solver import NormalEquations
+from models.body.fit_terms import (
+    FOOT_POINTS,
+    FitWeights,
+    Observations,
+    add_contact_term,
+    add_direction_term,
+    add_image_term,
+    add_motion_terms,
+    add_prior_term,
+    direction_pairs,
+    image_trust,
+    prior_of,
+)
+from models.body.kinematics import PARAMETERS, LandmarkChain, PoseState
+from models.body.pose_init import initial_state, view_rotations
+
+Quality = Literal["quick", "thorough", "best"]
+
+#: Focal length in parts of the longer side, where it is not known. The fit is insensitive to it between 0.6 and 3.
+DEFAULT_FOCAL = 0.9
+#: Frames in a window, and frames that two windows share.
+WINDOW, OVERLAP = 300, 40
+#: Limits of the proportions, and the number of frames that they are measured on.
+SCALE_LOW, SCALE_HIGH, SCALE_FRAMES = 0.85, 1.15, 80
+#: Speed of a heel or toe against the scene at which its trust as a standing point falls to 1/e, per cent of the height
+#: per frame at 30 frames per second.
+_STANDING_SPEED = 0.9
+#: Largest step of a rotation in one iteration, radians.
+_MAX_TURN = 0.5
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long the fit works."""
+
+    scales: tuple[tuple[float, int], ...]
+    """(robust scale in per cent of the height, iterations) while proportions are found."""
+    poses: tuple[tuple[float, int], ...]
+    """The same for the whole sequence."""
+
+
+SCHEDULES: dict[str, Schedule] = {
+    "quick": Schedule(((8.0, 4), (5.0, 3)), ((40.0, 2), (8.0, 3), (5.0, 3))),
+    "thorough": Schedule(((8.0, 5), (5.0, 5)), ((40.0, 3), (8.0, 5), (5.0, 6))),
+    "best": Schedule(((8.0, 8), (5.0, 10)), ((40.0, 4), (8.0, 8), (5.0, 14))),
+}
+
+
+def default_intrinsics(image_size: tuple[int, int]) -> np.ndarray:
+    """(3, 3) float64: K of a camera of ordinary field of view for pictures of ``(width, height)``."""
+    width, height = image_size
+    focal = DEFAULT_FOCAL * max(width, height)
+    return np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
+
+
+def fit_body(
+    pose: PoseTrack,
+    mask: Callable[[int], np.ndarray] | None,
+    image_size: tuple[int, int],
+    rest: RestBody,
+    *,
+    fps: float,
+    intrinsics: np.ndarray | None = None,
+    quality: Quality = "thorough",
+    camera: CameraPath | None = None,
+    contacts: FootContacts | None = None,
+    proportions: bool = True,
+    weights: FitWeights | None = None,
+    progress: Progress | None = None,
+) -> BodyParams:
+    """Fit ``rest`` to a person.
+
+    Parameters
+    ----------
+    pose:
+        Cleaned landmarks.
+    mask:
+        ``mask(t)`` gives the person's pixels (H, W) bool; used by quality ``best`` only, may be ``None``.
+    image_size:
+        ``(width, height)`` in pixels.
+    rest:
+        The body.
+    fps:
+        Frames per second.
+    intrinsics:
+        (3, 3) K of the camera in pixels; :func:`default_intrinsics` if ``None``.
+    quality:
+        ``quick``, ``thorough`` or ``best``: how many iterations, and whether silhouettes are looked at.
+    camera:
+        Motion of the camera, for standing feet; still if ``None``.
+    contacts:
+        When the feet stand; no foot is held if ``None``.
+    proportions:
+        Whether limb lengths and widths may be fitted (factors in ``BodyParams.shape``).
+    weights:
+        Weights of the terms.
+    progress:
+        Called with the fraction done.
+
+    Returns
+    -------
+    BodyParams
+        A row for every frame; frames without the person hold the nearest fitted pose and are not ``valid``.
+
+    Raises
+    ------
+    core.errors.InputError
+        The person is in no frame, or the quality is unknown.
+    """
+    if quality not in SCHEDULES:
+        raise InputError(f"There is no fit quality {quality!r}.", f"Choose one of: {', '.join(SCHEDULES)}.")
+    present = pose.present & np.isfinite(pose.landmarks).all((1, 2)) & (pose.weight.max(1) > 0)
+    if not present.any():
+        raise InputError("No frame shows a person to fit a body to.", "Choose a clip in which a person can be seen.")
+    fit = _Fit(pose, image_size, rest, fps, intrinsics, SCHEDULES[quality], camera, contacts, weights or FitWeights())
+    report = progress or (lambda _fraction, _text: None)
+    report(0.0, "measuring proportions")
+    scales = fit.proportions(np.flatnonzero(present)) if proportions else np.ones(len(SCALE_NAMES))
+    rotations = np.zeros((len(pose), len(JOINT_NAMES), 3))
+    place = np.zeros((len(pose), 3))
+    done = 0
+    for start, end in _runs(present):
+        for first, last in _windows(start, end):
+            state = fit.window(first, last, scales)
+            _join(rotations, place, state, first, start, last)
+            done += last - first
+            report(min(done / present.sum(), 1.0), "fitting the body")
+    held = _nearest(present)
+    shape = dict(rest.shape) | ({name: float(scale) for name, scale in zip(SCALE_NAMES, scales, strict=True)} if proportions else {})
+    params = BodyParams(
+        model=rest.model,
+        shape=shape,
+        joint_names=JOINT_NAMES,
+        rotations=rotations[held].astype(np.float32),
+        translation=place[held].astype(np.float32),
+        intrinsics=fit.intrinsics,
+        keypoints=np.zeros((len(pose), 33, 3), np.float32),
+        valid=present,
+    )
+    return replace(params, keypoints=landmark_positions(rest, params_transforms(rest, params)))
+
+
+def _runs(present: np.ndarray) -> list[tuple[int, int]]:
+    """(start, end) of the stretches with the person."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], present, [False]]).astype(np.int8)))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+
+
+def _windows(start: int, end: int) -> list[tuple[int, int]]:
+    """Overlapping windows over one stretch, all about equally long."""
+    length = end - start
+    count = 1 if length <= WINDOW else int(np.ceil((length - OVERLAP) / (WINDOW - OVERLAP)))
+    size = int(np.ceil((length + (count - 1) * OVERLAP) / count))
+    return [(first, min(first + size, end)) for first in (start + i * (size - OVERLAP) for i in range(count))]
+
+
+def _nearest(present: np.ndarray) -> np.ndarray:
+    """(T,) index of the pose that each frame holds: the last fitted one, or the first where there is none before."""
+    index = np.where(present, np.arange(len(present)), -1)
+    index = np.maximum.accumulate(index)
+    return np.where(index < 0, np.flatnonzero(present)[0], index)
+
+
+def _join(rotations: np.ndarray, place: np.ndarray, state: PoseState, first: int, start: int, last: int) -> None:
+    """Write a window; where it overlaps the one before, pass over smoothly from the old to the new."""
+    vectors = state.vectors.copy()
+    vectors[:, 0] = Rotation.from_matrix(state.root).as_rotvec()
+    shared = OVERLAP if first > start else 0
+    blend = np.clip((np.arange(last - first) + 0.5) / max(shared, 1), 0, 1) if shared else np.ones(last - first)
+    for offset in range(shared):
+        before, share = Rotation.from_rotvec(rotations[first + offset]), blend[offset]
+        turn = (before.inv() * Rotation.from_rotvec(vectors[offset])).as_rotvec()
+        vectors[offset] = (before * Rotation.from_rotvec(share * turn)).as_rotvec()
+    rotations[first:last] = vectors
+    place[first:last] = blend[:, None] * state.place + (1 - blend[:, None]) * place[first:last]
+
+
+class _Fit:
+    """One clip's fit: observations in, states out."""
+
+    def __init__(
+        self,
+        pose: PoseTrack,
+        image_size: tuple[int, int],
+        rest: RestBody,
+        fps: float,
+        intrinsics: np.ndarray | None,
+        schedule: Schedule,
+        camera: CameraPath | None,
+        contacts: FootContacts | None,
+        weights: FitWeights,
+    ) -> None:
+        self.intrinsics = default_intrinsics(image_size) if intrinsics is None else np.asarray(intrinsics, np.float64)
+        self._pose, self._rest, self._schedule, self._weights = pose, rest, schedule, weights
+        self._chain, self._prior = LandmarkChain(rest), prior_of(rest)
+        self._height = rest.height
+        self._fps = fps
+        steps = max(len(pose) - 1, 0)
+        self._H_next = np.tile(np.eye(3), (steps, 1, 1)) if camera is None else camera.H_next_source
+        self._contact = np.zeros((len(pose), 2), bool) if contacts is None else contacts.contact
+
+    def _start(self, frames: np.ndarray) -> tuple[PoseState, Observations]:
+        """First pose and observations of some frames (consecutive, where neighbours matter)."""
+        landmarks = self._pose.landmarks[frames, :, :2].astype(np.float64)
+        weight = self._pose.weight[frames].astype(np.float64)
+        view = view_rotations(landmarks, self.intrinsics)
+        world = self._pose.world[frames].astype(np.float64) @ view.transpose(0, 2, 1)
+        state = initial_state(self._rest, self._chain, landmarks, world, weight, self.intrinsics)
+        size = self.intrinsics[1, 1] * self._height / state.place[:, 2]
+        pairs, pair_weight = direction_pairs()
+        bones = world[:, pairs[:, 1]] - world[:, pairs[:, 0]]
+        steps = frames[:-1]
+        observations = Observations(
+            landmarks=landmarks,
+            trust=weight * image_trust(),
+            directions=bones / np.maximum(np.linalg.norm(bones, axis=-1, keepdims=True), 1e-6),
+            direction_trust=np.sqrt(weight[:, pairs[:, 0]] * weight[:, pairs[:, 1]]) * pair_weight,
+            size_px=size,
+            H_next=self._H_next[steps],
+            standing=self._standing(landmarks, frames, size),
+            rate_factor=(self._fps / 30.0) ** 2,
+        )
+        return state, observations
+
+    def _standing(self, landmarks: np.ndarray, frames: np.ndarray, size: np.ndarray) -> np.ndarray:
+        """(T-1, 4): how surely each heel and toe rests from a frame to the next."""
+        if len(frames) < 2:
+            return np.zeros((0, 4))
+        points = gaussian_filter1d(landmarks[:, FOOT_POINTS], 1.0, axis=0, mode="nearest")
+        H = self._H_next[frames[:-1]]
+        carried = np.concatenate([points[:-1], np.ones((*points[:-1].shape[:2], 1))], -1) @ H.transpose(0, 2, 1)
+        speed = np.linalg.norm(points[1:] - carried[..., :2] / carried[..., 2:], axis=-1)
+        speed = speed * (100.0 * self._fps / 30.0) / size[:-1, None]
+        contact = (self._contact[frames[:-1]] & self._contact[frames[1:]]).repeat(2, axis=1)
+        return contact * np.exp(-((speed / _STANDING_SPEED) ** 2))
+
+    def proportions(self, frames: np.ndarray) -> np.ndarray:
+        """(S,) factors that fit the person best, on a sample of frames, each frame by itself."""
+        trust = np.sort(self._pose.weight[frames], axis=1)[:, 8]
+        frames = frames[trust >= min(np.median(trust), 0.5)]
+        frames = frames[np.linspace(0, len(frames) - 1, min(SCALE_FRAMES, len(frames))).round().astype(int)]
+        state, seen = self._start(frames)
+        for robust_scale, iterations in self._schedule.scales:
+            state = self._descend(state, seen, robust_scale, iterations, alone=True)
+        return np.clip(state.scales, SCALE_LOW, SCALE_HIGH)
+
+    def window(self, first: int, last: int, scales: np.ndarray) -> PoseState:
+        """The poses of consecutive frames."""
+        state, seen = self._start(np.arange(first, last))
+        state.scales = scales
+        for robust_scale, iterations in self._schedule.poses:
+            state = self._descend(state, seen, robust_scale, iterations, alone=False)
+        return state
+
+    def _system(self, state: PoseState, seen: Observations, robust_scale: float, alone: bool) -> NormalEquations:
+        """All terms at one state. ``alone``: no coupling of frames, but shared proportions."""
+        weights = self._weights
+        posed = self._chain.pose(state, with_scales=alone)
+        system = NormalEquations(len(state), PARAMETERS, len(SCALE_NAMES) if alone else 0)
+        add_image_term(system, posed, seen, self.intrinsics, robust_scale)
+        add_direction_term(system, posed, seen, weights.direction)
+        add_prior_term(system, state, self._prior, weights)
+        if alone:
+            system.add_shared(state.scales - 1.0, len(state) / weights.scale_sigma**2)
+        else:
+            add_motion_terms(system, state, posed, seen, weights, self._height)
+            add_contact_term(system, posed, seen, self.intrinsics, weights, self._height)
+        return system
+
+    def _descend(self, state: PoseState, seen: Observations, robust_scale: float, iterations: int, alone: bool) -> PoseState:
+        """Damped Gauss-Newton: a step that does not lower the cost is taken back and tried again more carefully."""
+        damping = 1e-3
+        system = self._system(state, seen, robust_scale, alone)
+        for _ in range(iterations):
+            step, scale_step = system.solve(damping)
+            step[:, 3:] = np.clip(step[:, 3:], -_MAX_TURN, _MAX_TURN)
+            trial = state.moved(step, scale_step if alone else None)
+            trial_system = self._system(trial, seen, robust_scale, alone)
+            if trial_system.cost < system.cost:
+                gain = 1.0 - trial_system.cost / system.cost
+                state, system, damping = trial, trial_system, max(damping / 5, 1e-6)
+                if gain < 1e-4:
+                    break
+            else:
+                damping *= 20
+        return state
