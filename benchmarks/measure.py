@@ -69,7 +69,16 @@ class Workplace:
 
     def replace(self, clip: Path, *options: str) -> tuple[Path, dict[str, Any], float]:
         """Run the product as a user does; returns the run folder, run.json, and seconds of the whole command."""
-        command = [sys.executable, "app.py", "replace", str(clip), "--preset", self.preset, "--output", str(self.work / "runs")]
+        command = [
+            sys.executable,
+            "app.py",
+            "replace",
+            str(clip),
+            "--preset",
+            self.preset,
+            "--output",
+            str(self.work / "runs"),
+        ]
         started = time.monotonic()
         done = subprocess.run([*command, *options], check=True, capture_output=True, text=True, cwd=ROOT)
         seconds = time.monotonic() - started
@@ -128,7 +137,9 @@ def passthrough(place: Workplace) -> Iterator[Measure]:
     for name in ("runner", "demo"):
         clip = place.clip(name)
         folder, _, _ = place.replace(clip, "--engine", "passthrough")
-        yield Measure(f"passthrough {name}: PSNR of the whole frame, dB", psnr_of_files(clip, folder / "result.mp4"), 42, ">=")
+        yield Measure(
+            f"passthrough {name}: PSNR of the whole frame, dB", psnr_of_files(clip, folder / "result.mp4"), 42, ">="
+        )
 
 
 def known(place: Workplace) -> Iterator[Measure]:
@@ -136,7 +147,12 @@ def known(place: Workplace) -> Iterator[Measure]:
     background = place.work / "background.png"
     if not background.exists():
         _empty_frame(place.shared / "footage" / "demo.mp4", background)
-    targets = {"camera_px": ("<=", 0.05), "mask_iou": (">=", 0.95), "plate_psnr": (">=", 30.0), "seen_psnr": (">=", 34.0)}
+    targets = {
+        "camera_px": ("<=", 0.05),
+        "mask_iou": (">=", 0.95),
+        "plate_psnr": (">=", 30.0),
+        "seen_psnr": (">=", 34.0),
+    }
     for seed in range(3):
         scene = place.work / f"scene_{seed}"
         if not scene.exists():
@@ -220,7 +236,10 @@ def main() -> int:
     args = parser.parse_args()
     unknown = set(args.groups) - set(GROUPS)
     if unknown or not args.shared.is_dir():
-        print(f"unknown groups {unknown}" if unknown else f"no footage in {args.shared}: give --shared DIR", file=sys.stderr)
+        print(
+            f"unknown groups {unknown}" if unknown else f"no footage in {args.shared}: give --shared DIR",
+            file=sys.stderr,
+        )
         return 2
     args.work.mkdir(parents=True, exist_ok=True)
     place = Workplace(args.shared, args.work.resolve(), args.preset)

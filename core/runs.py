@@ -117,7 +117,9 @@ class RunFolder:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                raise InputError(f"Run {self.path.name} is being worked on by another process.", "Wait for it.") from error
+                raise InputError(
+                    f"Run {self.path.name} is being worked on by another process.", "Wait for it."
+                ) from error
             yield
 
     # -- run.json --------------------------------------------------------------------------------------------------

@@ -40,8 +40,8 @@ class ReplaceSettings(Settings):
     detector: Literal["mediapipe"] = Field("mediapipe", description="What finds the person.")
     detector_complexity: int = Field(1, ge=0, le=2, description="Pose network: 0 light, 1 full, 2 heavy.")
     max_gap: int = Field(
-        10, ge=0, le=120, description="Frames without a detection that are predicted from their neighbours; longer gaps are left alone."
-    )  # fmt: skip
+        10, ge=0, le=120, description="Longest gap, in frames, that is predicted from its neighbours; others are left alone."
+    )
 
     # Survey
     segments: Literal[0, 1, 3, 5, 7] = Field(0, description="Number of segments; 0 lets the clip's length decide.")

@@ -88,7 +88,9 @@ def _module(module: str, distribution: str) -> Finding:
             lines = tried.stderr.strip().splitlines()
             reason = lines[-1] if lines else f"exit code {tried.returncode}"
             library = "libGL" in reason or "libgthread" in reason
-            remedy = "apt-get install libgl1 libglib2.0-0" if library else f"pip install --force-reinstall {distribution}"
+            remedy = (
+                "apt-get install libgl1 libglib2.0-0" if library else f"pip install --force-reinstall {distribution}"
+            )
             return Finding(module, False, f"{version}, but it does not load: {reason}", remedy)
     return Finding(module, True, version)
 
@@ -114,7 +116,9 @@ def _gpu() -> Finding:
 def _disk(folder: Path) -> Finding:
     free = shutil.disk_usage(folder).free / 2**30
     ok = free >= LOW_DISK_GB
-    return Finding("disk", ok, f"{free:.0f} GB free", "" if ok else "Free some space or use --output on another disk.", False)
+    return Finding(
+        "disk", ok, f"{free:.0f} GB free", "" if ok else "Free some space or use --output on another disk.", False
+    )
 
 
 def _memory() -> Finding:
@@ -148,7 +152,9 @@ def _writable() -> Finding:
         with tempfile.TemporaryFile(dir=folder):
             return Finding("outputs", True, "can be written")
     except OSError as error:
-        return Finding("outputs", False, f"cannot be written: {error.strerror}", "Use --output DIR with another folder.", False)
+        return Finding(
+            "outputs", False, f"cannot be written: {error.strerror}", "Use --output DIR with another folder.", False
+        )
 
 
 def _findings() -> Iterator[Finding]:

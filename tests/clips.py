@@ -168,7 +168,7 @@ def text(folder: Path) -> Path:
 
 
 def _block(index: int, width: int, height: int) -> tuple[int, int]:
-    columns, rows = width // BLOCK, height // BLOCK
+    columns, rows = max(1, width // BLOCK), max(1, height // BLOCK)
     place = index % (columns * rows)
     return place % columns * BLOCK, place // columns * BLOCK
 

@@ -16,8 +16,7 @@ _CHUNK = 1 << 15
 _MIN_POINTS = 12
 #: The rough alignment is never further off than this, pixels.
 _LARGEST_CORRECTION = 20.0
-#: Cells of the field of what a similarity leaves, pixels, and how far a point speaks, cells.
-_FIELD_CELL = 16
+#: How far a point speaks in the field of what an affine transform leaves, cells.
 _FIELD_SIGMA = 1.5
 #: A point must agree with the median of so many nearest points to within so many pixels.
 _NEIGHBOURS = 7
@@ -98,22 +97,30 @@ class Alignment:
     """How a roughly aligned picture is laid over the reference."""
 
     matrix: np.ndarray
-    """(3, 3) float64, a similarity: picture pixels -> reference pixels."""
+    """(3, 3) float64, affine: picture pixels -> reference pixels."""
     points: np.ndarray
     """(N, 2) float32: points of the reference that agree."""
     residual: np.ndarray
     """(N, 2) float32, pixels of the reference: where each point still lies after the matrix, minus where it belongs."""
 
-    def field(self, size: tuple[int, int]) -> np.ndarray:
+    extent: tuple[int, int] = (1, 1)
+    """``(width, height)`` of the reference in pixels."""
+
+    def field(self, cells: tuple[int, int]) -> np.ndarray:
         """What the matrix leaves (parallax, lens), spread smoothly between the points.
+
+        Parameters
+        ----------
+        cells:
+            ``(columns, rows)`` of the result; cells of about 16 pixels are meant.
 
         Returns
         -------
-        (h, w, 2) float32 for a ``(width, height)`` picture on a grid of 16-pixel cells: displacement in pixels.
+        (rows, columns, 2) float32: displacement in pixels.
         """
-        width, height = -(-size[0] // _FIELD_CELL), -(-size[1] // _FIELD_CELL)
+        width, height = cells
         total = np.zeros((height, width, 3), np.float32)
-        cell = np.clip(self.points // _FIELD_CELL, 0, (width - 1, height - 1)).astype(int)
+        cell = np.clip(self.points * np.array(cells) / self.extent, 0, (width - 1, height - 1)).astype(int)
         np.add.at(total, (cell[:, 1], cell[:, 0]), np.column_stack([self.residual, np.ones(len(self.points))]))
         # A point speaks for its neighbourhood; far from all points only the matrix speaks.
         near = cv2.GaussianBlur(total, (0, 0), _FIELD_SIGMA, borderType=cv2.BORDER_CONSTANT)
@@ -151,21 +158,21 @@ def refine_alignment(
     found, points = found[good], points[good]
     if len(points) < _MIN_POINTS:
         return None
-    # Four parameters for the whole, the field for the rest: the six or eight of an affine or a homography, fitted to
-    # two planes at different depths, shear what stands upright.
-    similarity, inliers = cv2.estimateAffinePartial2D(
+    # Six parameters for the whole, the field for the rest: the eight of a homography follow single wrong points far
+    # out of the picture.
+    affine, inliers = cv2.estimateAffine2D(
         found, points, method=cv2.RANSAC, ransacReprojThreshold=2.5, maxIters=1000, confidence=0.999, refineIters=10
     )
-    if similarity is None or np.count_nonzero(inliers) < max(_MIN_POINTS, 0.3 * len(points)):
+    if affine is None or np.count_nonzero(inliers) < max(_MIN_POINTS, 0.3 * len(points)):
         return None
-    matrix = np.vstack([similarity, [0.0, 0.0, 1.0]])
+    matrix = np.vstack([affine, [0.0, 0.0, 1.0]])
     residual = transforms.apply(matrix, found) - points
     # A displacement counts where its neighbours have about the same.
     distance = np.linalg.norm(points[:, None] - points[None], axis=-1)
     neighbours = np.argsort(distance, axis=1)[:, :_NEIGHBOURS]
     local = np.median(residual[neighbours], axis=1)
     agree = np.linalg.norm(residual - local, axis=-1) < _NEIGHBOUR_PX
-    return Alignment(matrix, points[agree], residual[agree].astype(np.float32))
+    return Alignment(matrix, points[agree], residual[agree].astype(np.float32), reference.shape[::-1])
 
 
 def alignment_points(reference: np.ndarray, valid: np.ndarray, count: int = 100) -> np.ndarray:

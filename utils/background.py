@@ -20,7 +20,10 @@ import numpy as np
 from core.types import CameraPath, PersonTrack
 from utils import transforms
 from utils.aligned_median import alignment_points, refine_alignment, stack_statistics
-from utils.removal_mask import bounding_box, dilation_px, grow_by_residual, largest_channel, person_hole
+from utils.removal_mask import bounding_box, dilation_px, person_hole
+from utils.scene_draft import DRAFT, SceneDraft
+from utils.scene_light import light_difference, with_gain
+from utils.scene_region import Box, Placement, View, enclosing, scaled, view
 from utils.transforms import compose, invert, translation
 
 Inpaint = Literal["telea", "ns"]
@@ -32,12 +35,8 @@ _CELL = 8
 _RING = 14
 #: A frame this far away counts a third of one close by: the farther, the less it fits (parallax, light).
 _NEAR = 60.0
-#: Samples that differ by less than this from the reference, on average, are never dropped, levels.
-_MISFIT_LEVELS = 7.0
 #: Within a window every so many frames are aligned with the reference; the others lie between.
 _ALIGN_EVERY = 6
-#: Rows and columns of the grid on which the light correction is kept.
-_LIGHT_GRID = (12, 8)
 
 
 @dataclass(frozen=True)
@@ -262,20 +261,26 @@ class PlateBuilder:
         region = self._region(window, hidden, margin=self._band())
         if region is None:
             return WindowPlate(np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1), np.float32), {}, self._size[0])
-        stack = {t: rgb for t, rgb in samples}
+        stack = dict(samples)
         placements = self._placements(window, region, {**{t: frames[t] for t in (*hidden, window.reference)}, **stack})
-        draft = _Draft(window.reference, frames[window.reference], self._hole(window.reference), placements)
-        draft.take({t: (rgb, self._hole(t)) for t, rgb in stack.items()})
+
+        def half(t: int, rgb: np.ndarray) -> View:
+            return view(placements[t], rgb, self._hole(t), DRAFT, cv2.INTER_LINEAR)
+
+        draft = SceneDraft(half(window.reference, frames[window.reference]))
+        for t, rgb in stack.items():
+            draft.add(t, rgb, self._hole(t), placements[t])
+        draft.settle()
         if self._moving:
             draft.align_to_scene()
-        removed = {
-            t: draft.removal(frames[t], hidden[t], placements[t], reach=self._band()) for t in hidden
-        }
-        scene, seen = self._scene(draft, stack, removed)
-        fits = {
-            t: _Fit(placements[t], np.packbits(removed[t], axis=-1), light)
-            for t, light in draft.light(scene, {t: (frames[t], removed[t], placements[t]) for t in hidden}).items()
-        }
+        views = {t: half(t, frames[t]) for t in hidden}
+        grown = {t: draft.grown_hole(shown, int(self._band() * DRAFT)) for t, shown in views.items()}
+        scene, seen = self._scene(draft, stack, grown)
+        lights = self._lights(scene, seen, views, grown)
+        fits = {}
+        for t, mask in hidden.items():
+            added = placements[t].to_frame(grown[t] & ~views[t].hole, (0, 0, *self._size), DRAFT)
+            fits[t] = _Fit(placements[t], np.packbits(mask | added, axis=-1), lights[t])
         return WindowPlate(scene, seen.astype(np.float32), fits, self._size[0])
 
     def _hole(self, t: int) -> np.ndarray:
@@ -290,138 +295,101 @@ class PlateBuilder:
         """How far around the person things are looked for that move with it, pixels."""
         return int(0.22 * self._track.height_px) + _RING
 
-    def _region(
-        self, window: Window, hidden: list[tuple[int, np.ndarray]], margin: int
-    ) -> tuple[int, int, int, int] | None:
-        """``(left, top, width, height)`` in pixels of the reference frame around all holes; None where there is none."""
-        corners = []
-        for t, mask in hidden:
+    def _region(self, window: Window, hidden: Mapping[int, np.ndarray], margin: int) -> Box | None:
+        """Box in pixels of the reference frame around all holes, with a margin; None where there is no hole."""
+        outlines = []
+        for t, mask in hidden.items():
             box = bounding_box(mask, margin)
             if box is not None:
                 left, top, right, bottom = box
                 outline = np.array([[left, top], [right, top], [right, bottom], [left, bottom]], float)
-                corners.append(transforms.apply(self._H_roi_frame(t, window, (0, 0, 0, 0)), outline))
-        if not corners:
-            return None
-        points = np.concatenate(corners)
-        left, top = np.floor(points.min(axis=0)).astype(int)
-        right, bottom = np.ceil(points.max(axis=0)).astype(int)
-        return int(left), int(top), int(right - left), int(bottom - top)
+                outlines.append(transforms.apply(self._H_region_frame(t, window, (0, 0, 0, 0)), outline))
+        return enclosing(outlines)
 
-    def _H_roi_frame(self, t: int, window: Window, roi: tuple[int, int, int, int]) -> np.ndarray:
+    def _H_region_frame(self, t: int, window: Window, region: Box) -> np.ndarray:
         H_reference_frame = compose(self._H_frame_first[window.reference], invert(self._H_frame_first[t]))
-        return compose(translation(-roi[0], -roi[1]), H_reference_frame)
+        return compose(translation(-region[0], -region[1]), H_reference_frame)
 
-    def _aligned(
-        self,
-        t: int,
-        rgb: np.ndarray,
-        window: Window,
-        roi: tuple[int, int, int, int],
-        interpolation: int = cv2.INTER_LINEAR,
-        correction: np.ndarray | None = None,
-        field: np.ndarray | None = None,
-    ) -> _Aligned:
-        H = self._H_roi_frame(t, window, roi)
-        if correction is not None:
-            H = compose(correction, H)
-        size = (roi[2], roi[3])
-        if field is None:
-            patch = transforms.warp(rgb, H, size, interpolation, cv2.BORDER_REPLICATE)
-        else:
-            patch = _warp_with_field(rgb, H, field, size, interpolation)
-        hole = transforms.warp(self._hole(t), H, size)
-        inside = transforms.warp(np.ones(rgb.shape[:2], bool), H, size)
-        return _Aligned(H, patch, hole, inside)
+    def _placements(self, window: Window, region: Box, needed: Mapping[int, np.ndarray]) -> dict[int, Placement]:
+        """How each of the frames lies in the region.
 
-    def _corrections(
-        self, window: Window, roi: tuple[int, int, int, int], reference_rgb: np.ndarray, needed: dict[int, np.ndarray]
-    ) -> tuple[dict[int, np.ndarray], dict[int, np.ndarray]]:
-        """What the camera path lacks, by frame.
-
-        First (3, 3) matrices, region pixels by the path -> region pixels of the reference; then, for the frames that
-        were measured, fields of what these leave (:meth:`Alignment.field`).
-
-        A similarity a frame pair cannot describe perspective and drifts over long spans. Every frame is aligned with the
-        reference itself; the walk goes outwards from it and each frame starts from its neighbour's correction, so
-        that only little is left to find.
+        A similarity a frame pair cannot describe perspective and parallax, and drifts over long spans. So frames are
+        aligned with the reference itself; the walk goes outwards from it and each frame starts from its neighbour's
+        correction, so that only little is left to find. Frames between aligned ones get what lies between.
         """
+        size = (region[2] - region[0], region[3] - region[1])
+        rough = {t: self._H_region_frame(t, window, region) for t in needed}
         if not self._moving:
-            return {t: np.eye(3) for t in needed}, {}
-        reference = self._aligned(window.reference, cv2.cvtColor(reference_rgb, cv2.COLOR_RGB2GRAY), window, roi)
-        points = alignment_points(reference.patch, reference.inside & ~reference.hole)
-        corrections: dict[int, np.ndarray] = {window.reference: np.eye(3)}
-        fields: dict[int, np.ndarray] = {}
-        measured = [t for t in needed if abs(t - window.reference) % _ALIGN_EVERY == 0 or t not in range(*window.span)]
-        after = sorted(t for t in measured if t > window.reference)
-        before = sorted((t for t in measured if t < window.reference), reverse=True)
-        for side in (after, before):
-            carried = np.eye(3)
+            return {t: Placement(H, size) for t, H in rough.items()}
+        at = window.reference
+        reference = self._grey_view(Placement(rough[at], size), needed[at], at)
+        points = alignment_points(reference.patch, reference.shown)
+        cells = scaled(size, 1 / 16)
+        corrections = {at: np.eye(3)}
+        fields = {at: np.zeros((cells[1], cells[0], 2), np.float32)}
+        measured = [t for t in needed if (t - at) % _ALIGN_EVERY == 0 or not window.start <= t < window.stop]
+        for side in (sorted(t for t in measured if t > at), sorted((t for t in measured if t < at), reverse=True)):
+            carried, field = np.eye(3), fields[at]
             for t in side:
-                grey = cv2.cvtColor(needed[t], cv2.COLOR_RGB2GRAY)
-                rough = self._aligned(t, grey, window, roi, correction=carried)
-                rest = refine_alignment(reference.patch, rough.patch, rough.inside & ~rough.hole, points)
-                if rest is not None:
-                    carried = compose(rest.matrix, carried)
-                    fields[t] = rest.field((roi[2], roi[3]))
-                corrections[t] = carried
-        return _interpolated(corrections, needed), fields
+                shown = self._grey_view(Placement(compose(carried, rough[t]), size), needed[t], t)
+                found = refine_alignment(reference.patch, shown.patch, shown.shown, points)
+                if found is not None:
+                    carried, field = compose(found.matrix, carried), found.field(cells)
+                corrections[t], fields[t] = carried, field
+        matrices, moves = _interpolated(corrections, needed), _interpolated(fields, needed)
+        return {t: Placement(compose(matrices[t], rough[t]), size, moves[t]) for t in needed}
 
-    def _grow(self, stack: list[_Aligned], shown: list[_Aligned]) -> list[np.ndarray]:
-        """Grow the holes of all frames by what differs from a first, half-size scene; returns those of ``shown``."""
-        if not stack:
-            return [aligned.hole for aligned in shown]
-        height, width = stack[0].hole.shape
-        half = (max(width // 2, 1), max(height // 2, 1))
-        small = [_shrunk(aligned, half) for aligned in (*stack, *shown)]
-        samples = small[: len(stack)]
-        valid = np.stack([(a.inside & ~a.hole).ravel() for a in samples])
-        first = stack_statistics(np.stack([a.patch.reshape(-1, 3) for a in samples]), valid)
-        scene = np.rint(first.median).astype(np.uint8).reshape(half[1], half[0], 3)
-        spread, count = first.spread.reshape(half[::-1]), first.count.reshape(half[::-1])
-        reach = self._band() // 2
-        grown = []
-        for large, little in zip((*stack, *shown), small, strict=True):
-            known = little.inside & (count >= 4)
-            mask = grow_by_residual(little.patch, little.hole, scene, spread, known, reach)
-            added = (mask & ~little.hole).view(np.uint8)
-            grown.append(large.hole | cv2.resize(added, (width, height), interpolation=cv2.INTER_NEAREST).view(bool))
-        for sample, mask in zip(stack, grown, strict=False):
-            sample.hole = mask
-        return grown[len(stack) :]
+    def _grey_view(self, placement: Placement, rgb: np.ndarray, t: int) -> View:
+        return view(placement, cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), self._hole(t), 1.0, cv2.INTER_LINEAR)
 
     def _scene(
-        self, stack: list[_Aligned], removed: list[np.ndarray], shape: tuple[int, int]
+        self, draft: SceneDraft, stack: Mapping[int, np.ndarray], grown: Mapping[int, np.ndarray]
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The scene in the window's region, (h, w, 3) uint8, and which pixels of it are seen, (h, w) bool."""
-        wanted = np.logical_or.reduce(removed)
-        kernel = np.ones((2 * _RING + 5, 2 * _RING + 5), np.uint8)
-        wanted = cv2.dilate(wanted.view(np.uint8), kernel).view(bool)
-        scene, seen = np.zeros((*shape, 3), np.uint8), np.zeros(shape, bool)
-        if stack:
-            valid = np.stack([(a.inside & ~a.hole)[wanted] for a in stack])
-            found = stack_statistics(np.stack([a.patch[wanted] for a in stack]), valid)
+        """The scene in the region, (h, w, 3) uint8, and which pixels of it are seen, (h, w) bool."""
+        ring = np.ones((_RING + 3, _RING + 3), np.uint8)
+        wanted = cv2.dilate(np.logical_or.reduce(list(grown.values())).view(np.uint8), ring)
+        samples = draft.grown_samples(int(self._band() * DRAFT))
+        width, height = next(iter(draft.placements.values())).size if draft.placements else (0, 0)
+        if not samples:
+            height, width = (2 * side for side in wanted.shape)
+        wanted = cv2.resize(wanted, (width, height), interpolation=cv2.INTER_NEAREST).view(bool)
+        scene, seen = np.zeros((height, width, 3), np.uint8), np.zeros((height, width), bool)
+        patches, valid = [], []
+        for t, mask in samples.items():
+            full = view(draft.placements[t], stack[t], self._hole(t), 1.0, cv2.INTER_CUBIC)
+            off = cv2.resize(mask.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST).view(bool)
+            patches.append(with_gain(full.patch[wanted][None], draft.gains[t])[0])
+            valid.append((full.shown & ~off)[wanted])
+        if patches:
+            found = stack_statistics(np.stack(patches), np.stack(valid))
             scene[wanted] = np.rint(found.median).astype(np.uint8)
             seen[wanted] = found.count > 0
-        missing = wanted & ~seen
-        if missing.any():
-            scene = _fill(scene, missing, seen, self._inpaint)
-        return scene, seen
+        return _fill(scene, wanted & ~seen, seen, self._inpaint), seen
 
-    def _fit(
-        self, rgb: np.ndarray, H_roi_frame: np.ndarray, removed_roi: np.ndarray, scene: np.ndarray, seen: np.ndarray
-    ) -> _Fit:
-        """How the scene is laid into a frame, and the light that it needs there."""
-        H_frame_roi = invert(H_roi_frame)
-        removed = transforms.warp(removed_roi, H_frame_roi, self._size)
-        box = bounding_box(removed, _RING) or (0, 0, 1, 1)
-        left, top, right, bottom = box
-        size = (right - left, bottom - top)
-        H_box_roi = compose(translation(-left, -top), H_frame_roi)
-        plate = transforms.warp(scene, H_box_roi, size, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
-        known = transforms.warp(seen, H_box_roi, size)
-        light = _light(rgb[top:bottom, left:right], plate, removed[top:bottom, left:right], known)
-        return _Fit(H_frame_roi, np.packbits(removed, axis=-1), box, light)
+    def _lights(
+        self,
+        scene: np.ndarray,
+        seen: np.ndarray,
+        views: Mapping[int, View],
+        grown: Mapping[int, np.ndarray],
+    ) -> dict[int, np.ndarray]:
+        """(h, w, 3) float32 at a quarter of the region's size by frame: levels that the scene needs to meet the frame.
+
+        Averaged over three frames, so that the plate cannot flicker.
+        """
+        size = scaled((scene.shape[1], scene.shape[0]), 0.25)
+        little = cv2.resize(scene, size, interpolation=cv2.INTER_AREA)
+        known = cv2.resize(seen.view(np.uint8), size, interpolation=cv2.INTER_AREA) == 1
+        ring = np.ones((_RING // 4 * 2 + 1, _RING // 4 * 2 + 1), np.uint8)
+        raw = {}
+        for t, shown in views.items():
+            source = cv2.resize(shown.patch, size, interpolation=cv2.INTER_AREA)
+            hole = cv2.resize(grown[t].view(np.uint8), size, interpolation=cv2.INTER_AREA)
+            hole = cv2.dilate(hole, np.ones((3, 3), np.uint8))
+            inside = cv2.resize(shown.inside.view(np.uint8), size, interpolation=cv2.INTER_AREA) == 1
+            around = (cv2.dilate(hole, ring) > 0) & (hole == 0) & known & inside
+            raw[t] = light_difference(source, little, around)
+        return {t: np.mean([raw[i] for i in (t - 1, t, t + 1) if i in raw], axis=0) for t in raw}
 
 
 def plate_frames(
@@ -478,65 +446,23 @@ def _plate_frame(
     return PlateFrame(t, result, removed, plate.seen(t))
 
 
-def _interpolated(corrections: dict[int, np.ndarray], wanted: Iterable[int]) -> dict[int, np.ndarray]:
-    """Corrections between measured frames, linearly: what the camera path lacks changes slowly."""
-    at = np.array(sorted(corrections))
-    values = np.stack([corrections[int(t)] for t in at]).reshape(-1, 9)
-    frames = np.array(sorted(wanted))
-    between = np.stack([np.interp(frames, at, column) for column in values.T], axis=-1).reshape(-1, 3, 3)
-    return dict(zip(frames.tolist(), between, strict=True))
+def _interpolated(measured: Mapping[int, np.ndarray], wanted: Iterable[int]) -> dict[int, np.ndarray]:
+    """Arrays between measured frames, linearly: what the camera path lacks changes slowly."""
+    known = np.array(sorted(measured))
+    result = {}
+    for t in wanted:
+        after = min(int(np.searchsorted(known, t)), len(known) - 1)
+        before = after if known[after] <= t else max(after - 1, 0)
+        a, b = int(known[before]), int(known[after])
+        weight = (t - a) / (b - a) if b > a else 0.0
+        result[t] = (1 - weight) * measured[a] + weight * measured[b]
+    return {t: value.astype(measured[int(known[0])].dtype) for t, value in result.items()}
 
 
 def _cut_windows(count: int, length: int, fade: int) -> tuple[Window, ...]:
     pieces = -(-count // length)
     cuts = [count * i // pieces for i in range(pieces + 1)]
     return tuple(Window(cuts[i], cuts[i + 1], min(cuts[i + 1] + fade, count)) for i in range(pieces))
-
-
-def _shrunk(aligned: _Aligned, size: tuple[int, int]) -> _Aligned:
-    def little(mask: np.ndarray) -> np.ndarray:
-        return cv2.resize(mask.view(np.uint8), size, interpolation=cv2.INTER_NEAREST).view(bool)
-
-    patch = cv2.resize(aligned.patch, size, interpolation=cv2.INTER_AREA)
-    return _Aligned(aligned.H_roi_frame, patch, little(aligned.hole), little(aligned.inside))
-
-
-def _match_exposure(sample: _Aligned, reference: _Aligned) -> None:
-    """Bring a sample to the reference's exposure, in place: one gain a channel, from what both show of the scene."""
-    both = sample.inside & reference.inside & ~sample.hole & ~reference.hole
-    a, b = sample.patch[::4, ::4][both[::4, ::4]], reference.patch[::4, ::4][both[::4, ::4]]
-    usable = ((a > 16) & (a < 240) & (b > 16) & (b < 240)).all(axis=-1)
-    if np.count_nonzero(usable) < 200:
-        return
-    gain = np.median(b[usable] / a[usable].astype(np.float32), axis=0)
-    if np.abs(gain - 1).max() > 0.004 and np.abs(gain - 1).max() < 0.5:
-        table = np.clip(np.arange(256)[:, None] * gain + 0.5, 0, 255).astype(np.uint8)
-        sample.patch = cv2.LUT(sample.patch, table.reshape(256, 1, 3))
-
-
-def _warp_with_field(
-    rgb: np.ndarray, H_roi_frame: np.ndarray, field: np.ndarray, size: tuple[int, int], interpolation: int
-) -> np.ndarray:
-    """Warp a frame into the region, with a smooth displacement on top of the transform."""
-    move = cv2.resize(field, size, interpolation=cv2.INTER_LINEAR)
-    x = move[..., 0] + np.arange(size[0], dtype=np.float32)
-    y = move[..., 1] + np.arange(size[1], dtype=np.float32)[:, None]
-    (a, b, c), (d, e, f), _ = invert(H_roi_frame).astype(np.float32)
-    return cv2.remap(rgb, a * x + b * y + c, d * x + e * y + f, interpolation, borderMode=cv2.BORDER_REPLICATE)
-
-
-def _without_misfits(stack: list[_Aligned], reference: _Aligned) -> list[_Aligned]:
-    """Drop samples that do not lie well over the reference: wrongly aligned, or another shot altogether."""
-    misfit = np.full(len(stack), np.inf)
-    for i, sample in enumerate(stack):
-        both = (sample.inside & reference.inside & ~sample.hole & ~reference.hole)[::2, ::2]
-        if np.count_nonzero(both) > 100:
-            difference = cv2.absdiff(sample.patch[::2, ::2], reference.patch[::2, ::2])
-            misfit[i] = float(largest_channel(difference)[both].mean())
-    if not np.isfinite(misfit).any():
-        return stack
-    limit = max(_MISFIT_LEVELS, 2.0 * float(np.quantile(misfit[np.isfinite(misfit)], 0.3)))
-    return [sample for sample, value in zip(stack, misfit, strict=True) if value <= limit]
 
 
 def _fill(scene: np.ndarray, missing: np.ndarray, seen: np.ndarray, method: Inpaint) -> np.ndarray:
@@ -549,39 +475,3 @@ def _fill(scene: np.ndarray, missing: np.ndarray, seen: np.ndarray, method: Inpa
     filled = scene.copy()
     filled[part] = cv2.inpaint(scene[part], (~seen[part]).astype(np.uint8), 5, _INPAINT[method])
     return filled
-
-
-def _light(source: np.ndarray, plate: np.ndarray, removed: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """Levels to add to the plate so that it meets the frame around the hole.
-
-    The difference in the ring around the hole, without outliers, is carried smoothly into the hole (normalised
-    convolution); far from the ring it tends to the ring's mean.
-
-    Returns
-    -------
-    (rows, columns, 3) float32 over the box.
-    """
-    ring = cv2.dilate(removed.view(np.uint8), np.ones((2 * _RING + 1, 2 * _RING + 1), np.uint8)).view(bool)
-    difference = source.astype(np.float32) - plate
-    use = ring & ~removed & known & (largest_channel(np.abs(difference)) < 24)
-    rows, columns = _LIGHT_GRID
-    if np.count_nonzero(use) < 50:
-        return np.zeros((rows, columns, 3), np.float32)
-    mean = difference[use].mean(axis=0)
-    weight = cv2.resize(use.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA)
-    total = cv2.resize(np.where(use[..., None], difference - mean, 0), (columns, rows), interpolation=cv2.INTER_AREA)
-    blurred = cv2.GaussianBlur(np.dstack([total, weight]), (0, 0), 1.2, borderType=cv2.BORDER_REFLECT)
-    return blurred[..., :3] / (blurred[..., 3:] + 0.05) + mean
-
-
-def _smooth_light(fits: dict[int, _Fit]) -> None:
-    """Average the light correction over three frames, in place, so that it cannot flicker."""
-    raw = {t: fit.light for t, fit in fits.items()}
-    for t, fit in fits.items():
-        fit.light = np.mean([raw[i] for i in (t - 1, t, t + 1) if i in raw], axis=0).astype(np.float32)
-
-
-def _feather(removed: np.ndarray) -> np.ndarray:
-    """(h, w) float32 weight of the plate: 0 outside the mask, rising to 1 within about 3 pixels inside it."""
-    inner = cv2.erode(removed.astype(np.float32), np.ones((3, 3), np.uint8), borderValue=1.0)
-    return np.where(removed, np.maximum(cv2.blur(inner, (3, 3)), 0.34), 0.0)

@@ -16,34 +16,20 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from core.types import LANDMARK_NAMES, CameraPath
+from core.types import CameraPath
 from utils import transforms
+from utils.occlusion_regions import find_regions
+from utils.occlusion_votes import Sight, compared_vote, expected_body, look, votes
 from utils.transforms import compose, invert, translation
-
-_ID = {name: index for index, name in enumerate(LANDMARK_NAMES)}
-#: Parts of the body that must be drawn wherever the person is, and their thickness as a share of the body's height:
-#: about half as thick as the limbs are, so that landmark errors stay inside the person.
-_BONES = tuple(
-    (_ID[f"{side}_{a}"], _ID[f"{side}_{b}"], thickness)
-    for side in ("left", "right")
-    for a, b, thickness in (
-        ("shoulder", "elbow", 0.036),
-        ("elbow", "wrist", 0.026),
-        ("hip", "knee", 0.05),
-        ("knee", "ankle", 0.036),
-    )
-)
-_TORSO = [_ID[name] for name in ("left_shoulder", "right_shoulder", "right_hip", "left_hip")]
-_FACE = [_ID[name] for name in ("nose", "left_ear", "right_ear")]
 
 #: Seconds that are gathered in one chunk, and how many chunks on each side of a chunk take part in its decision.
 _CHUNK_SECONDS, _NEIGHBOURS = 0.5, 2
-#: Frames up to this far apart are compared with each other.
-_COMPARED_SECONDS = 0.5
-#: Source and plate are the same below the first difference (levels) and surely differ above the second.
-_SAME, _DIFFERENT = 9.0, 20.0
-#: GrabCut works on a picture in which the person is this high, pixels.
-_GRABCUT_PERSON = 100.0
+#: Frames that are this many seconds apart are compared with each other.
+_COMPARED_SECONDS = (0.2, 0.35, 0.5)
+#: Votes of the landmarks and of a comparison, and how many make a place (at 30 frames per second).
+_LANDMARK_VOTE, _COMPARED_VOTE, _ENOUGH = 2, 1, 3
+#: Everything is done on pictures in which the person is at most this high, pixels.
+_WORK_PERSON = 160.0
 
 
 @dataclass
@@ -99,14 +85,22 @@ class OcclusionFinder:
     def __init__(
         self, camera: CameraPath, size: tuple[int, int], *, rate: float, height_px: float, softness: float = 0.8
     ) -> None:
-        self._camera = camera
-        self._width, self._height = size
-        self._person = max(height_px, 16.0)
-        self._softness = softness
+        person = max(height_px, 16.0)
+        self._full_size = size
+        self._scale = min(1.0, _WORK_PERSON / person)
+        self._person = person * self._scale
+        self._width, self._height = (max(2, round(side * self._scale)) for side in size)
+        self._H_work_full = transforms.scaling(self._width / size[0], self._height / size[1])
+        self._H_full_work = invert(self._H_work_full)
+        H_next = self._H_work_full @ camera.H_next_source @ self._H_full_work
+        # Whole motions stay whole where nothing is scaled, so that pictures are copied and not resampled.
+        self._H_next_work = camera.H_next_source if self._scale == 1 or camera.is_static else H_next
+        self._count = len(camera.H_stable_source)
+        self._softness = softness * self._scale
         self._length = max(2, round(rate * _CHUNK_SECONDS))
-        self._enough = max(2, round(rate / 15))
-        self._stride = max(1, round(rate * _COMPARED_SECONDS / 3))
-        self._sights: deque[_Sight] = deque(maxlen=3 * self._stride)
+        self._enough = max(_ENOUGH, round(_ENOUGH * rate / 30))
+        self._lags = sorted({max(1, round(rate * seconds)) for seconds in _COMPARED_SECONDS})
+        self._sights: deque[Sight] = deque(maxlen=self._lags[-1])
         self._open: list[_Chunk] = []
         self._regions: dict[int, _Region] = {}
         self._decided = 0
@@ -148,27 +142,39 @@ class OcclusionFinder:
             raise ValueError(f"frame {t} comes after frame {self._last}: feed the frames in order")
         self._last = t
         chunk = self._chunk_for(t)
-        body = self._expected_body(landmarks, weight)
-        box = self._box(body, mask)
+        points = transforms.apply(self._H_work_full, landmarks[:, :2])
+        detected = cv2.resize(mask.view(np.uint8), (self._width, self._height), interpolation=cv2.INTER_NEAREST)
+        body = expected_body(points, weight, (self._width, self._height), self._person)
+        box = self._box(body | detected)
         if box is None:
             return
         x0, y0, x1, y1 = box
         cut = np.s_[y0:y1, x0:x1]
-        sight = _look(t, (x0, y0), source[cut], plate[cut], mask[cut], landmarks[:, :2])
-        front, clear = _votes(sight, source[cut], plate[cut], body[cut], self._person)
-        self._vote(chunk, t, (x0, y0), front, clear, plate[cut])
+        picture, scene = self._reduced(source, box), self._reduced(plate, box)
+        sight = look(t, (x0, y0), picture, scene, detected[cut], points)
+        front, clear = votes(sight, picture, scene, body[cut], self._person)
+        self._vote(chunk, t, (x0, y0), front * np.uint8(_LANDMARK_VOTE), clear, scene)
         self._compare(sight)
 
-    def _compare(self, sight: _Sight) -> None:
-        """Let the frame and those a few frames before it vote on each other."""
+    def _reduced(self, image: np.ndarray, box: tuple[int, int, int, int]) -> np.ndarray:
+        """The box (work pixels) of a full picture, at work size."""
+        x0, y0, x1, y1 = box
+        if self._scale == 1:
+            return np.ascontiguousarray(image[y0:y1, x0:x1])
+        H = compose(translation(-x0, -y0), self._H_work_full)
+        # Bilinear samples of every pixel or every few; a blur before would cost more than the noise it takes out.
+        return transforms.warp(image, H, (x1 - x0, y1 - y0))
+
+    def _compare(self, sight: Sight) -> None:
+        """Let the frame and some frames before it vote on each other."""
         for other in self._sights:
-            if (sight.t - other.t) % self._stride:
+            if sight.t - other.t not in self._lags:
                 continue
             for whole, partial in ((sight, other), (other, sight)):
-                hidden = _carried_vote(whole, partial, self._between(whole.t, partial.t), self._person)
+                hidden = compared_vote(whole, partial, self._between(whole.t, partial.t), self._person)
                 if hidden is not None:
                     chunk = next(c for c in self._open if c.start <= partial.t < c.start + self._length)
-                    self._vote(chunk, partial.t, partial.origin, hidden, None, None)
+                    self._vote(chunk, partial.t, partial.origin, hidden * np.uint8(_COMPARED_VOTE), None, None)
         self._sights.append(sight)
 
     def finish(self) -> None:
@@ -184,7 +190,7 @@ class OcclusionFinder:
         return self._open[-1]
 
     def _new_chunk(self, start: int) -> _Chunk:
-        end = min(start + self._length, len(self._camera.H_stable_source))
+        end = min(start + self._length, self._count)
         reach = [_bounds(self._between(t, start), (self._width, self._height)) for t in range(start, end)]
         low = np.min([bound[0] for bound in reach], axis=0)
         high = np.max([bound[1] for bound in reach], axis=0)
@@ -201,29 +207,11 @@ class OcclusionFinder:
     def _between(self, source: int, target: int) -> np.ndarray:
         """(3, 3) pixels of frame ``source`` -> pixels of frame ``target``, along the camera's path."""
         first, last = sorted((source, target))
-        H = compose(*self._camera.H_next_source[first:last][::-1])
+        H = compose(*self._H_next_work[first:last][::-1])
         return H if source <= target else invert(H)
 
-    def _expected_body(self, landmarks: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
-        """(H, W) uint8: the core of the body, thinner than the body is."""
-        body = np.zeros((self._height, self._width), np.uint8)
-        points = landmarks[:, :2]
-        trusted = weight is None or float(np.mean(weight[_TORSO])) > 0.15
-        if not (trusted and np.isfinite(points).all() and np.abs(points).max() < 1e4):
-            return body
-        for a, b, thickness in _BONES:
-            cv2.line(body, _pixel(points[a]), _pixel(points[b]), 1, max(1, round(thickness * self._person)))
-        torso = points[_TORSO]
-        # A torso seen from the side is a line between the landmarks; it still is about a tenth of the height deep.
-        shrunk = torso.mean(axis=0) + 0.85 * (torso - torso.mean(axis=0))
-        cv2.fillPoly(body, [np.rint(shrunk).astype(np.int32)], 1)
-        spine = [points[_TORSO[:2]].mean(axis=0), points[_TORSO[2:]].mean(axis=0)]
-        cv2.line(body, _pixel(spine[0]), _pixel(spine[1]), 1, max(1, round(0.06 * self._person)))
-        cv2.circle(body, _pixel(points[_FACE].mean(axis=0)), round(0.03 * self._person), 1, -1)
-        return body
-
-    def _box(self, body: np.ndarray, mask: np.ndarray) -> tuple[int, int, int, int] | None:
-        x, y, width, height = cv2.boundingRect(body | mask.view(np.uint8))
+    def _box(self, person: np.ndarray) -> tuple[int, int, int, int] | None:
+        x, y, width, height = cv2.boundingRect(person)
         if width == 0:
             return None
         room = round(0.3 * self._person)
@@ -316,8 +304,9 @@ class OcclusionFinder:
             (0, 0),
             self._softness,
         )
-        H = compose(self._between(region.start, t), translation(region.origin[0] - 4, region.origin[1] - 4))
-        placed = transforms.warp(soft, H, (self._width, self._height))
+        H_work_region = translation(region.origin[0] - 4, region.origin[1] - 4)
+        H = compose(self._H_full_work, self._between(region.start, t), H_work_region)
+        placed = transforms.warp(soft, H, self._full_size)
         return placed if placed.any() else None
 
 
@@ -334,204 +323,3 @@ def _moved(image: np.ndarray, H: np.ndarray, size: tuple[int, int]) -> np.ndarra
     """Votes or pictures on another canvas; votes (two axes) are never mixed."""
     flag = cv2.INTER_NEAREST if image.ndim == 2 else cv2.INTER_LINEAR
     return transforms.warp(image, H, size, flag)
-
-
-def _pixel(point: np.ndarray) -> tuple[int, int]:
-    return round(float(point[0])), round(float(point[1]))
-
-
-# --- evidence of one frame ------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Sight:
-    """What one frame shows around the person; all pictures (h, w) uint8, 0 or 1."""
-
-    t: int
-    origin: tuple[int, int]
-    """x, y of the pictures in the frame."""
-    mask: np.ndarray
-    """The person as detected."""
-    same: np.ndarray
-    """Where the frame shows the bare scene."""
-    differs: np.ndarray
-    """Where the frame surely does not show the bare scene."""
-    upper: np.ndarray
-    """Head and torso of the person: what moves as one."""
-    head: np.ndarray
-    """(2,) pixel of the middle of the face, in the frame."""
-
-
-def _look(t: int, origin: tuple[int, int], source: np.ndarray, plate: np.ndarray, mask: np.ndarray, points: np.ndarray) -> _Sight:
-    difference = cv2.blur(_strongest(cv2.absdiff(source, plate)), (3, 3))
-    detected = np.ascontiguousarray(mask).view(np.uint8)
-    upper = detected.copy()
-    hips = points[_TORSO[2:], 1].mean() - origin[1] if np.isfinite(points).all() else 0
-    upper[max(0, int(hips)) :] = 0
-    return _Sight(
-        t,
-        origin,
-        detected,
-        (cv2.dilate(difference, _disc(1)) < _SAME).view(np.uint8),
-        (difference > _DIFFERENT).view(np.uint8),
-        upper,
-        points[_FACE].mean(axis=0),
-    )
-
-
-def _votes(
-    sight: _Sight, source: np.ndarray, plate: np.ndarray, body: np.ndarray, person: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """What a frame says by itself: (h, w) uint8 where something hides the body, and where the person is seen."""
-    around = cv2.dilate(sight.mask, _disc(0.015 * person))
-    inner = cv2.erode(sight.mask, _disc(0.025 * person))
-    clear = (around & sight.differs) | (inner & (1 - sight.same))
-    outside = body & (1 - around) & sight.same
-    inside = (body | inner) & sight.mask & sight.same
-    if inside.any():
-        inside &= _unlike_person(source, plate, sight.mask & sight.differs, person)
-    return outside | inside, clear
-
-
-def _strongest(image: np.ndarray) -> np.ndarray:
-    """(H, W) the largest of three channels."""
-    first, second, third = cv2.split(image)
-    return cv2.max(cv2.max(first, second), third)
-
-
-def _unlike_person(source: np.ndarray, plate: np.ndarray, visible: np.ndarray, person: float) -> np.ndarray:
-    """Where the scene's colour is unlike the person's nearby: there it cannot be the person that looks the same."""
-    reduced = (max(1, source.shape[1] // 4), max(1, source.shape[0] // 4))
-    size = round(0.02 * person) | 1
-    weight = visible.astype(np.float32)
-    masked = cv2.copyTo(source, visible).astype(np.float32) if visible.any() else np.zeros(source.shape, np.float32)
-    share = cv2.blur(cv2.resize(weight, reduced, interpolation=cv2.INTER_AREA), (size, size))
-    colour = cv2.blur(cv2.resize(masked, reduced, interpolation=cv2.INTER_AREA), (size, size))
-    colour /= np.maximum(share, 1e-3)[..., None]
-    full = cv2.resize(np.clip(colour, 0, 255).astype(np.uint8), source.shape[1::-1])
-    unlike = _strongest(cv2.absdiff(full, plate)) > 2 * _DIFFERENT
-    return (unlike & (cv2.resize(share, source.shape[1::-1]) > 0.25)).view(np.uint8)
-
-
-def _carried_vote(whole: _Sight, partial: _Sight, H_partial_whole: np.ndarray, person: float) -> np.ndarray | None:
-    """Where something hides a person that another frame shows more of.
-
-    Head and torso of the frame ``whole`` are moved to where the head is in the frame ``partial``. If what is seen there
-    fits inside, but a good part is missing and shows the bare scene instead, that part is hidden.
-
-    Returns
-    -------
-    (h, w) uint8 in the pictures of ``partial``, or ``None`` where the two do not fit together.
-    """
-    size = partial.mask.shape[::-1]
-    shift = np.rint(partial.head - partial.origin - (whole.head - whole.origin))
-    if not np.isfinite(shift).all() or np.abs(H_partial_whole[:2, :2] - np.eye(2)).max() > 0.05:
-        return None
-    moved = transforms.warp(whole.upper, translation(*shift), size, cv2.INTER_NEAREST)
-    wide = cv2.dilate(moved, _disc(0.03 * person))
-    seen = cv2.countNonZero(partial.upper)
-    if seen < 0.15 * cv2.countNonZero(moved) or cv2.countNonZero(partial.upper & wide) < 0.93 * seen:
-        return None
-    around = cv2.dilate(partial.mask, _disc(0.015 * person))
-    missing = cv2.erode(moved, _disc(0.02 * person)) & (1 - around)
-    hidden = missing & partial.same
-    if cv2.countNonZero(hidden) < max(0.9 * cv2.countNonZero(missing), 0.002 * person**2):
-        return None
-    return hidden
-
-
-def _disc(radius: float) -> np.ndarray:
-    size = 2 * max(1, round(radius)) + 1
-    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
-
-
-# --- evidence of a window -------------------------------------------------------------------------------------------
-
-
-def find_regions(
-    front: np.ndarray, clear: np.ndarray, plate: np.ndarray, known: np.ndarray, *, person: float, enough: int
-) -> np.ndarray:
-    """Regions that stand in front, from the votes of a window.
-
-    Parameters
-    ----------
-    front, clear:
-        (h, w) uint: frames in which something hid the body, and in which the person was seen.
-    plate:
-        (h, w, 3) uint8, the scene.
-    known:
-        (h, w) bool, where ``plate`` is filled in.
-    person:
-        Height of the person in pixels.
-    enough:
-        Votes that a place needs.
-
-    Returns
-    -------
-    (h, w) bool.
-    """
-    seeds = (front >= enough) & (front >= 6 * clear.astype(np.int32))
-    seeds = cv2.morphologyEx(seeds.astype(np.uint8), cv2.MORPH_OPEN, _disc(0.006 * person))
-    seeds = _large_parts(seeds, 0.0015 * person**2)
-    out = np.zeros(front.shape, bool)
-    if not seeds.any():
-        return out
-    room = round(0.6 * person)
-    x, y, width, height = cv2.boundingRect(seeds)
-    x0, y0, x1, y1 = max(x - room, 0), max(y - room, 0), x + width + room, y + height + room
-    cut = np.s_[y0:y1, x0:x1]
-    out[cut] = _grow(seeds[cut], clear[cut], plate[cut], known[cut], person)
-    return out
-
-
-def _large_parts(mask: np.ndarray, area: float) -> np.ndarray:
-    """Connected parts of at least ``area`` pixels."""
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask)
-    keep = stats[:, cv2.CC_STAT_AREA] >= area
-    keep[0] = False
-    return keep[labels].astype(np.uint8)
-
-
-def _grow(seeds: np.ndarray, clear: np.ndarray, plate: np.ndarray, known: np.ndarray, person: float) -> np.ndarray:
-    """Carry the seeds to the edges of the thing that they lie on.
-
-    GrabCut (Rother et al., 2004) on a reduced picture separates it by colour from the places where the person was
-    seen; a watershed in a narrow band then finds the edge to the pixel.
-    """
-    behind = cv2.morphologyEx((clear >= 2).astype(np.uint8), cv2.MORPH_OPEN, _disc(1))
-    behind[cv2.dilate(seeds, _disc(1)) > 0] = 0
-    to_seeds = cv2.distanceTransform(1 - seeds, cv2.DIST_L2, 3)
-    to_behind = cv2.distanceTransform(1 - behind, cv2.DIST_L2, 3)
-    labels = np.where(to_seeds < to_behind, cv2.GC_PR_FGD, cv2.GC_PR_BGD).astype(np.uint8)
-    labels[to_seeds > 0.6 * person] = cv2.GC_PR_BGD
-    labels[behind > 0] = cv2.GC_BGD
-    labels[seeds > 0] = cv2.GC_FGD
-    scale = min(1.0, _GRABCUT_PERSON / person)
-    size = (max(8, round(seeds.shape[1] * scale)), max(8, round(seeds.shape[0] * scale)))
-    small = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
-    small[cv2.resize(seeds, size, interpolation=cv2.INTER_AREA) > 0] = cv2.GC_FGD
-    picture = cv2.resize(plate, size, interpolation=cv2.INTER_AREA)
-    cv2.setRNGSeed(1)
-    cv2.grabCut(picture, small, None, np.zeros((1, 65)), np.zeros((1, 65)), 3, cv2.GC_INIT_WITH_MASK)
-    rough = ((small == cv2.GC_FGD) | (small == cv2.GC_PR_FGD)).astype(np.uint8)
-    rough = cv2.resize(rough, seeds.shape[::-1], interpolation=cv2.INTER_LINEAR)
-    return _to_edges(_touching(rough & known.view(np.uint8), seeds, person), behind, plate)
-
-
-def _touching(mask: np.ndarray, seeds: np.ndarray, person: float) -> np.ndarray:
-    """The smoothed parts of the mask that hold seeds."""
-    smooth = cv2.morphologyEx(mask | seeds, cv2.MORPH_CLOSE, _disc(0.03 * person))
-    smooth = cv2.morphologyEx(smooth, cv2.MORPH_OPEN, _disc(0.012 * person)) | seeds
-    _, labels = cv2.connectedComponents(smooth)
-    keep = np.zeros(int(labels.max()) + 1, np.uint8)
-    keep[labels[seeds > 0]] = 1
-    return keep[labels]
-
-
-def _to_edges(rough: np.ndarray, behind: np.ndarray, plate: np.ndarray) -> np.ndarray:
-    """Move the border of a region to the strongest edge within three pixels."""
-    markers = np.zeros(rough.shape, np.int32)
-    markers[cv2.erode(rough, _disc(3), borderValue=1) > 0] = 2
-    markers[(cv2.dilate(rough, _disc(3)) == 0) | ((behind > 0) & (rough == 0))] = 1
-    labels = cv2.watershed(np.ascontiguousarray(cv2.GaussianBlur(plate, (3, 3), 0)), markers)
-    return cv2.medianBlur((labels == 2).astype(np.uint8), 5) > 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections.abc import Sequence
@@ -144,12 +145,12 @@ class VideoWriter:
             "movie_timescale": str(self._time.base.denominator),
         }
         try:
-            return av.open(str(self._partial), "w", format="mp4", options=options)
-        except (av.FFmpegError, OSError) as error:
-            reason = error.strerror or type(error).__name__
-            raise InputError(
-                f"{self.path} cannot be written: {reason}.", "Choose a folder that exists and may be written to."
-            ) from error
+            # FFmpeg opens the file only with the first packet; a folder that cannot be written to shall be named now.
+            self._partial.open("wb").close()
+        except OSError as error:
+            hint = "Choose a folder that exists and may be written to."
+            raise InputError(f"{self.path} cannot be written: {error.strerror}.", hint) from error
+        return av.open(str(self._partial), "w", format="mp4", options=options)
 
     def _add_video(self, crf: int, preset: str, color: dict[str, int], rotation: int) -> Any:
         width, height = self._size if self._turns % 2 == 0 else self._size[::-1]
@@ -190,11 +191,9 @@ class VideoWriter:
     def _discard(self) -> None:
         if self._audio is not None:
             self._audio.close()
-        try:
+        # The file is thrown away; what it lacks for a proper end does not matter.
+        with contextlib.suppress(av.FFmpegError, OSError, ValueError):
             self._container.close()
-        except (av.FFmpegError, ValueError):
-            # The file is thrown away; what it lacks does not matter.
-            self.warnings.append(f"{self._partial.name} was removed unfinished.")
         self._partial.unlink(missing_ok=True)
 
 

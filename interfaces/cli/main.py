@@ -16,7 +16,8 @@ Command = Callable[[argparse.Namespace], int]
 def build_parser() -> argparse.ArgumentParser:
     """The parser with all subcommands; each command's file adds its own."""
     parser = argparse.ArgumentParser(
-        prog="python app.py", description="Understudy puts another body into a video and leaves the rest of the shot alone."
+        prog="python app.py",
+        description="Understudy puts another body into a video and leaves the rest of the shot alone.",
     )
     parser.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -39,7 +40,7 @@ def main(argv: list[str]) -> int:
     except KeyboardInterrupt:
         print("cancelled", file=sys.stderr)
         return 130
-    except Exception as error:  # noqa: BLE001 - the last line of defence: a user gets a sentence, --debug the rest
+    except Exception as error:
         if args.debug:
             raise
         reason = str(error).strip() or type(error).__name__

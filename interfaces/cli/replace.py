@@ -33,9 +33,16 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     )
     parser.add_argument("clip", type=Path, metavar="CLIP", help="the video; it is never changed")
     parser.add_argument("--preset", default="balanced", help=f"{', '.join(preset_names())} (default balanced)")
-    parser.add_argument("--output", type=Path, default=Path("outputs"), metavar="DIR", help="where the run folder is made")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments", help="change one setting; repeatable"
+        "--output", type=Path, default=Path("outputs"), metavar="DIR", help="where the run folder is made"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        dest="assignments",
+        help="change one setting; repeatable",
     )
     for name in OPTIONS:
         help_text = (ReplaceSettings.model_fields[name].description or "").replace("%", "%%")

@@ -34,13 +34,14 @@ PATTERN_WAVELENGTH = {
     Pattern.KNIT: 0.006,
     Pattern.DENIM: 0.0030,
     Pattern.PORES: 0.0020,
-    Pattern.STRANDS: 0.004,
+    Pattern.STRANDS: 0.0016,
     Pattern.LEATHER: 0.008,
     Pattern.RIBBED: 0.007,
 }
 
-#: Hair locks: wavelength across and along the strand in metres; the coarse lock and the fine strand group.
-LOCKS = ((0.024, 0.20), (0.008, 0.12))
+#: Hair: wavelengths across and along the strand in metres, for locks, groups of strands, and strands.
+LOCKS = ((0.018, 0.20), (0.005, 0.10), (0.0016, 0.05))
+LOCK_SLOPES, LOCK_SHADES, LOCK_TINTS = (0.22, 0.14, 0.08), (0.35, 0.22, 0.15), (0.15, 0.15, 0.12)
 #: Mottling of skin: wavelength in metres.
 MOTTLE = 0.030
 
@@ -117,6 +118,8 @@ class DetailModel:
         self._pattern = np.array([s.pattern for s in character.surfaces], np.int64)
         self._strength = character.table("pattern_strength")
         self._wrinkles = character.table("wrinkles")
+        hair = character.vertices[character.material == Material.HAIR]
+        self.hair_centre = hair.mean(axis=0) if len(hair) else np.zeros(3, np.float32)
         self._wavelength = np.array([PATTERN_WAVELENGTH[s.pattern] for s in character.surfaces], np.float32)
 
     def relief(
@@ -152,7 +155,7 @@ class DetailModel:
         self._add_locks(relief, np.flatnonzero(material == Material.HAIR), rest, strand, footprint)
         skin = (material == Material.SKIN) | (material == Material.LIP)
         self._add_mottle(relief, np.flatnonzero(skin & (footprint < MOTTLE / 2)), rest, footprint)
-        fine = (self._strength[surface] > 0) & (footprint < self._wavelength[surface] / 2)
+        fine = (self._strength[surface] > 0) & (material != Material.HAIR) & (footprint < self._wavelength[surface] / 2)
         self._add_pattern(relief, np.flatnonzero(fine), rest, surface, footprint)
         return relief
 
@@ -189,15 +192,16 @@ class DetailModel:
     ) -> None:
         if len(at) == 0:
             return
-        points, along = rest[at], strand[at]
+        # Seen from the middle of the head: far from the origin, a slight turn of the strand would stir the noise.
+        points, along = rest[at] - self.hair_centre, strand[at]
         lengthwise = np.einsum("ij,ij->i", points, along)[:, None] * along
         for number, (across, length) in enumerate(LOCKS):
             squeezed = (points - lengthwise) / across + lengthwise / length
             value, slope = noise(squeezed + 3.7 * number)
             seen = _visible(across, footprint[at])
-            relief.gradient[at] += slope * (seen * (0.42, 0.28)[number])[:, None]
-            relief.cavity[at] += value * seen * (0.40, 0.25)[number]
-            relief.tint[at] *= 1.0 + np.clip(value, -2.0, 2.0) * seen * (0.16, 0.14)[number]
+            relief.gradient[at] += slope * (seen * LOCK_SLOPES[number])[:, None]
+            relief.cavity[at] += value * seen * LOCK_SHADES[number]
+            relief.tint[at] *= 1.0 + np.clip(value, -2.0, 2.0) * seen * LOCK_TINTS[number]
 
     def _add_mottle(self, relief: Relief, at: np.ndarray, rest: np.ndarray, footprint: np.ndarray) -> None:
         if len(at) == 0:

@@ -308,7 +308,7 @@ def _exposure(evidence: _Evidence, notes: list[str]) -> float:
 def _tints(evidence: _Evidence, notes: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Colours of light, sky and ground, each of luminance 1."""
     ambient = []
-    for part, strength in ((evidence.above, 0.30), (evidence.below, 0.35)):
+    for part, strength in ((evidence.above, 0.15), (evidence.below, 0.35)):
         pixels = _stack(part)
         ambient.append(_tint(np.median(pixels, axis=0), strength) if len(pixels) else np.ones(3, np.float32))
     skin = _stack(evidence.skin)

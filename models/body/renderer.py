@@ -25,6 +25,8 @@ DEPTH_STEP = 0.03
 SUN_SLOPE, SOFT_SLOPE = 0.02, 0.5
 #: Which of sixteen points each pixel of a 4 x 4 pattern takes (an ordered dither: neighbours are far apart).
 PLACES = np.array([0, 8, 2, 10, 12, 4, 14, 6, 3, 11, 1, 9, 15, 7, 13, 5])
+#: How far behind a surface a ray that passes through it goes on, metres.
+STEP_BEHIND = 0.0004
 #: Wavelength across the wisps at the fringe of hair, metres.
 WISP = 0.006
 
@@ -87,7 +89,7 @@ class FigureRenderer:
         self._subpixels = subpixels(edge_samples)
         self._shadow_rays = shadow_rays
         faces = character.faces
-        self._soft_face = character.softness[faces].max(axis=1) > 0.05
+        self._soft_face = character.softness[faces].max(axis=1) > 0.1
         self._face_surface = character.surface[faces[:, 0]].astype(np.int64)
         self._face_kind = character.layer.astype(np.int64) * 256 + self._face_surface
         still = (character.vertices, character.albedo, character.fold[:, None], character.softness[:, None], character.strand)
@@ -178,20 +180,19 @@ class FigureRenderer:
             rest = np.einsum("sk,skc->sc", weights, self._static[corners])
             normal = unit(np.einsum("sk,skc->sc", weights, posed.normals[corners]))
             facing = np.abs(dot(normal, unit(directions[soft])))
-            points, strand = rest[:, :3], rest[:, 8:11]
+            points, strand = rest[:, :3] - self._detail.hair_centre, rest[:, 8:11]
             lengthwise = dot(points, strand)[:, None] * strand
             footprint = depth[soft] / view.focal
             wisp = np.maximum(WISP, 1.5 * footprint)[:, None]
             value, _ = noise((points - lengthwise) / wisp + lengthwise / (12 * WISP))
-            cover = 1.5 - 1.7 * rest[:, 7] + 0.55 * value + 0.9 * (facing - 0.35)
-            gone = soft[cover < 0.5]
+            gone = soft[value < 3.5 * rest[:, 7] - 2.0 - facing]
             if len(gone) == 0:
                 break
             rays = directions[gone]
-            start = rays * (depth[gone] + 0.002)[:, None]
+            start = rays * (depth[gone] + STEP_BEHIND)[:, None]
             behind = scene.intersect(start, rays)
             face[gone], bary[gone] = behind.pix_to_face, behind.bary_coords
-            depth[gone] = np.where(behind.hit, behind.zbuf + depth[gone] + 0.002, -1.0)
+            depth[gone] = np.where(behind.hit, behind.zbuf + depth[gone] + STEP_BEHIND, -1.0)
         return Fragments(face, depth, bary)
 
     def _lit(

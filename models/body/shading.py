@@ -22,7 +22,7 @@ SKIN_WRAP = np.array([0.55, 0.22, 0.14], np.float32)
 #: Light that has passed through other parts of the figure: share of the ambient light that reaches closed places.
 BOUNCE = 0.45
 #: Widths of the two highlights of hair and how far they are shifted along the strand (Kajiya-Kay with Marschner's shifts).
-HAIR_EXPONENTS, HAIR_SHIFTS, HAIR_STRENGTHS = (70.0, 16.0), (-0.10, 0.14), (0.10, 0.35)
+HAIR_EXPONENTS, HAIR_SHIFTS, HAIR_STRENGTHS = (60.0, 14.0), (-0.10, 0.14), (0.045, 0.30)
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,9 @@ def shade(samples: Samples, table: SurfaceTable, look: ShotLook) -> np.ndarray:
     sheen = table.sheen[surface] * (1.0 - facing) ** 3
     fuzz = 0.35 * samples.albedo + 0.12
     result += sheen[:, None] * fuzz * (key + ambient)
-    result += _glossy(samples, table, look, facing)
-    hair = np.flatnonzero(table.material[surface] == Material.HAIR)
+    is_hair = table.material[surface] == Material.HAIR
+    result += np.where(is_hair, np.float32(0.0), np.float32(1.0))[:, None] * _glossy(samples, table, look, facing)
+    hair = np.flatnonzero(is_hair)
     if len(hair):
         result[hair] += _hair_highlights(samples, look, hair)
     return result

@@ -74,7 +74,9 @@ class SegmentWriter:
         self._zip.writestr(f"{name}.png", data.tobytes())
         self._boxes[name] = patch.box
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         assert self._zip is not None
         if kind is None:
             index = {"start": self._segment.start, "end": self._segment.end, "boxes": self._boxes}

@@ -6,6 +6,7 @@ import resource
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -88,24 +89,38 @@ def encode(shot: Shot) -> None:
     shown = set(np.linspace(0, info.frame_count - 1, REPORT_PAIRS + 2).round().astype(int)[1:-1].tolist())
     pairs: list[tuple[int, np.ndarray, np.ndarray]] = []
     half = comparison_size(info)
-    times = {"rate": info.rate, "time_base": info.time_base, "pts": info.pts, "audio_from": info.path}
+    times: dict[str, Any] = {"rate": info.rate, "time_base": info.time_base, "pts": info.pts, "audio_from": info.path}
     with ExitStack() as stack:
         finished = FinishedFrames(run.file("segments"), shot.segments)
         stack.callback(finished.close)
         reader = stack.enter_context(VideoReader(info))
         result = stack.enter_context(
             VideoWriter(
-                run.file("result.mp4"), info.size, crf=settings.quality, color=info.color, rotation=info.rotation, **times
+                run.file("result.mp4"),
+                info.size,
+                crf=settings.quality,
+                color=info.color,
+                rotation=info.rotation,
+                **times,
             )
         )
         beside = None
         if settings.comparison:
             size = (2 * half[0], half[1])
             beside = stack.enter_context(
-                VideoWriter(run.file("comparison.mp4"), size, crf=max(20, settings.quality), preset="superfast", color=info.color, **times)
+                VideoWriter(
+                    run.file("comparison.mp4"),
+                    size,
+                    crf=max(20, settings.quality),
+                    preset="superfast",
+                    color=info.color,
+                    **times,
+                )
             )
         frames = _finished(reader, finished)
-        for index, (source, picture, alpha) in enumerate(shot.progress.track(prefetch(frames), "encode", info.frame_count)):
+        for index, (source, picture, alpha) in enumerate(
+            shot.progress.track(prefetch(frames), "encode", info.frame_count)
+        ):
             result.write(picture)
             if beside is not None:
                 beside.write(np.hstack([_resized(source, half), _resized(picture, half)]))
@@ -117,7 +132,9 @@ def encode(shot: Shot) -> None:
     _conclude(shot, meter, pairs)
 
 
-def _finished(reader: VideoReader, finished: FinishedFrames) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
+def _finished(
+    reader: VideoReader, finished: FinishedFrames
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
     for index, source in enumerate(reader.frames()):
         yield (source, *finished.frame(index, source))
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from core.errors import StageError
 from core.types import ControlMaps, FootContacts, GenerationRequest, GenerationResult, Segment
+from models.controls import ControlSource, make_controls
 from models.memory import release_cuda_cache
 from pipelines.replace.checkpoints import Patch
 from pipelines.replace.shot import Shot
@@ -99,7 +100,7 @@ def _person_boxes(shot: Shot) -> np.ndarray:
 
 
 def chunks(shot: Shot, state: SegmentState, frames: Iterator[tuple[np.ndarray, np.ndarray | None]]) -> Iterator[Chunk]:
-    """Cut a segment's (source, plate) frames into groups that the engine takes at once; frames without the person are left out."""
+    """Cut a segment's (source, plate) frames into groups for the engine; frames without the person are left out."""
     present = shot.found[0].present
     most = shot.engine.capabilities.frames_per_call - shot.engine.capabilities.carried_frames
     group: list[tuple[np.ndarray, np.ndarray | None]] = []
@@ -139,7 +140,9 @@ def control(shot: Shot, chunk: Chunk) -> None:
     else:
         cut = [partial(crop, box=window) for window in windows]
     frames = np.stack([c(f) for c, f in zip(cut, chunk.sources, strict=True)])
-    plate = np.stack([c(f) for c, f in zip(cut, chunk.plates, strict=True)]) if chunk.plates and needs.needs_plate else None
+    plate = (
+        np.stack([c(f) for c, f in zip(cut, chunk.plates, strict=True)]) if chunk.plates and needs.needs_plate else None
+    )
     count = len(chunk.sources)
     body, motion_body = None, None
     if shot.body is not None:
@@ -155,7 +158,7 @@ def control(shot: Shot, chunk: Chunk) -> None:
         body=body,
         motion_body=motion_body,
         shot=shot.look,
-        controls=_control_maps(needs.controls),
+        controls=_control_maps(needs.controls, frames, track.keypoints[chunk.start : chunk.start + count], H_crop),
         carried=state.carried,
     )
 
@@ -165,10 +168,15 @@ def _warped(image: np.ndarray, H: np.ndarray, size: tuple[int, int]) -> np.ndarr
     return transforms.warp(image, H, size, interpolation=cv2.INTER_LANCZOS4)
 
 
-def _control_maps(names: tuple[str, ...]) -> ControlMaps | None:
-    if names:
-        raise StageError("control", f"no maker of the control maps {', '.join(names)} is installed")
-    return None
+def _control_maps(
+    names: tuple[str, ...], frames: np.ndarray, keypoints: np.ndarray, H_crop: np.ndarray
+) -> ControlMaps | None:
+    if not names:
+        return None
+    moved = keypoints.copy()
+    for row, H in zip(moved, H_crop, strict=True):
+        row[:, :2] = transforms.apply(H, row[:, :2])
+    return make_controls(names, ControlSource(frames, moved))
 
 
 def generate(shot: Shot, chunk: Chunk) -> None:
@@ -209,7 +217,9 @@ def _padded(request: GenerationRequest, extra: int) -> GenerationRequest:
         plate=None if request.plate is None else repeat(request.plate),
         body=None if request.body is None else request.body.at(rows),
         motion_body=None if request.motion_body is None else request.motion_body.at(motion_rows),
-        controls=None if request.controls is None else ControlMaps({k: repeat(v) for k, v in request.controls.maps.items()}),
+        controls=None
+        if request.controls is None
+        else ControlMaps({k: repeat(v) for k, v in request.controls.maps.items()}),
     )
 
 
@@ -225,7 +235,9 @@ def temporal(shot: Shot, chunk: Chunk) -> None:
     frames, alphas = [], []
     for i, frame in enumerate(chunk.frames):
         H_this_last = _motion_between(camera.H_next_source, chunk.request.H_crop_source[i], state.H_last_source, frame)
-        rgb, alpha = state.steadier.update(chunk.request.frames[i], chunk.result.frames[i], chunk.result.alpha[i], H_this_last)
+        rgb, alpha = state.steadier.update(
+            chunk.request.frames[i], chunk.result.frames[i], chunk.result.alpha[i], H_this_last
+        )
         frames.append(rgb)
         alphas.append(alpha)
         state.last_frame, state.H_last_source = frame, chunk.request.H_crop_source[i]

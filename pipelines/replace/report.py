@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -33,7 +33,8 @@ body{font:15px/1.5 system-ui,sans-serif;color:var(--fg);background:var(--bg);mar
 h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .6rem}.soft{color:var(--soft)}
 .card{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:1rem;margin:.6rem 0;overflow-x:auto}
 table{border-collapse:collapse;width:100%}td,th{padding:.3rem .6rem .3rem 0;text-align:left;border-bottom:1px solid var(--line)}
-tr:last-child td{border:0}td.n{font-variant-numeric:tabular-nums;white-space:nowrap}figure{margin:0}figcaption{color:var(--soft)}
+tr:last-child td{border:0}
+td.n{font-variant-numeric:tabular-nums;white-space:nowrap}figure{margin:0}figcaption{color:var(--soft)}
 img{max-width:100%;border-radius:6px}.pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(18rem,1fr));gap:.6rem}
 svg{width:100%;height:auto}.warn{border-left:4px solid var(--b)}.bar{fill:var(--a)}
 """
@@ -48,7 +49,7 @@ def picture(rgb: np.ndarray, width: int = 640) -> str:
     return f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}">'
 
 
-def plot(series: dict[str, Sequence[float | None]], caption: str, *, height: int = 150) -> str:
+def plot(series: Mapping[str, Sequence[float | None]], caption: str, *, height: int = 150) -> str:
     """Lines over the frames as an ``<svg>``; gaps (``None`` or NaN) stay gaps."""
     colours = ("var(--a)", "var(--b)")
     clean = {k: [math.nan if v is None else float(v) for v in values] for k, values in series.items()}
@@ -78,14 +79,17 @@ def plot(series: dict[str, Sequence[float | None]], caption: str, *, height: int
         names.append(f'<span style="color:{colour}">■</span> {html.escape(name)}')
     count = max(len(values) for values in clean.values())
     parts.append(f'<text x="{left}" y="{height - 4}" font-size="12" fill="var(--soft)">frame 0</text>')
-    parts.append(f'<text x="{width}" y="{height - 4}" font-size="12" text-anchor="end" fill="var(--soft)">{count - 1}</text>')
+    parts.append(
+        f'<text x="{width}" y="{height - 4}" font-size="12" text-anchor="end" fill="var(--soft)">{count - 1}</text>'
+    )
     svg = f'<svg viewBox="0 0 {width} {height}" role="img">{"".join(parts)}</svg>'
     return f'<figure class="card"><figcaption>{html.escape(caption)} &nbsp; {" &nbsp; ".join(names)}</figcaption>{svg}</figure>'
 
 
 def _table(rows: Sequence[tuple[str, str, str]]) -> str:
     cells = "".join(
-        f"<tr><td>{html.escape(a)}</td><td class=n>{html.escape(b)}</td><td class=soft>{html.escape(c)}</td></tr>" for a, b, c in rows
+        f"<tr><td>{html.escape(a)}</td><td class=n>{html.escape(b)}</td><td class=soft>{html.escape(c)}</td></tr>"
+        for a, b, c in rows
     )
     return f'<div class="card"><table>{cells}</table></div>'
 
@@ -99,13 +103,20 @@ def _stages(stages: dict[str, float], frames: int) -> str:
     rows = []
     for name, seconds in stages.items():
         share = 100 * seconds / longest
-        bar = f'<svg viewBox="0 0 100 6" preserveAspectRatio="none" height="8"><rect class="bar" width="{share:.1f}" height="6"/></svg>'
+        rectangle = f'<rect class="bar" width="{share:.1f}" height="6"/>'
+        bar = f'<svg viewBox="0 0 100 6" preserveAspectRatio="none" height="8">{rectangle}</svg>'
         each = f"{1000 * seconds / max(frames, 1):.1f} ms a frame"
-        rows.append(f"<tr><td>{html.escape(name)}</td><td class=n>{seconds:.2f} s</td><td class=n>{each}</td><td>{bar}</td></tr>")
+        rows.append(
+            f"<tr><td>{html.escape(name)}</td><td class=n>{seconds:.2f} s</td><td class=n>{each}</td><td>{bar}</td></tr>"
+        )
     return f'<div class="card"><table>{"".join(rows)}</table></div>'
 
 
-def render_report(record: dict[str, Any], series: dict[str, Sequence[float | None]], pairs: Sequence[tuple[int, np.ndarray, np.ndarray]]) -> str:
+def render_report(
+    record: dict[str, Any],
+    series: Mapping[str, Sequence[float | None]],
+    pairs: Sequence[tuple[int, np.ndarray, np.ndarray]],
+) -> str:
     """The whole page.
 
     Parameters
@@ -117,8 +128,10 @@ def render_report(record: dict[str, Any], series: dict[str, Sequence[float | Non
     pairs:
         ``(frame, source, result)`` pictures, (H, W, 3) uint8, to be shown side by side.
     """
-    metrics = [(name, _number(value), *MEANINGS.get(name, ("", ""))) for name, value in record["metrics"].items()]
-    figures = [(name, f"{value} {unit}".strip(), meaning) for name, value, meaning, unit in metrics if not value.startswith("[")]
+    figures = []
+    for name, value in record["metrics"].items():
+        meaning, unit = MEANINGS.get(name, ("", ""))
+        figures.append((name, f"{_number(value)} {unit}".strip(), meaning))
     settings = [(name, _number(value), "") for name, value in record["settings"].items() if value not in (None, "")]
     warnings = "".join(f'<div class="card warn">{html.escape(text)}</div>' for text in record["warnings"])
     shown = "".join(

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 
@@ -327,10 +328,11 @@ def look(shot: Shot) -> None:
         return
     if not shot.run.has("look.json"):
         measured = _measure_look(shot)
-        content = {field.name: np.asarray(getattr(measured, field.name)).tolist() for field in fields(measured)}
-        shot.run.save_json("look.json", content)
-    content = json.loads(shot.run.file("look.json").read_text())
-    shot.look = ShotLook(**{k: np.array(v, np.float32) if isinstance(v, list) else v for k, v in content.items()})
+        found = {field.name: np.asarray(getattr(measured, field.name)).tolist() for field in fields(measured)}
+        shot.run.save_json("look.json", found)
+    content: dict[str, Any] = json.loads(shot.run.file("look.json").read_text())
+    values: dict[str, Any] = {k: np.array(v, np.float32) if isinstance(v, list) else v for k, v in content.items()}
+    shot.look = ShotLook(**values)
 
 
 def _measure_look(shot: Shot) -> ShotLook:

@@ -70,7 +70,17 @@ def small_clip(tmp_path_factory, demo_clip) -> Path:
 def avatar_run(small_clip, tmp_path_factory) -> Path:
     """One run with the avatar engine, fast preset, three segments."""
     output = tmp_path_factory.mktemp("runs")
-    command = [sys.executable, "app.py", "--debug", "replace", str(small_clip), "--preset", "fast", "--output", str(output)]
+    command = [
+        sys.executable,
+        "app.py",
+        "--debug",
+        "replace",
+        str(small_clip),
+        "--preset",
+        "fast",
+        "--output",
+        str(output),
+    ]
     done = subprocess.run([*command, "--set", "segments=3"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
@@ -126,7 +136,12 @@ def test_the_folder_tells_everything(avatar_run) -> None:
 
 def test_the_body_is_human_shaped(avatar_run) -> None:
     joints = np.load(avatar_run / "body.npz")["joints"]
-    limbs = {"upper arm": (11, 13, 12, 14), "forearm": (13, 15, 14, 16), "thigh": (23, 25, 24, 26), "shin": (25, 27, 26, 28)}
+    limbs = {
+        "upper arm": (11, 13, 12, 14),
+        "forearm": (13, 15, 14, 16),
+        "thigh": (23, 25, 24, 26),
+        "shin": (25, 27, 26, 28),
+    }
     for name, (a, b, c, d) in limbs.items():
         left = np.linalg.norm(joints[:, a] - joints[:, b], axis=1)
         right = np.linalg.norm(joints[:, c] - joints[:, d], axis=1)
@@ -137,7 +152,9 @@ def test_the_body_is_human_shaped(avatar_run) -> None:
 
 def test_a_killed_run_continues_to_the_same_frames(small_clip, avatar_run, tmp_path) -> None:
     command = [sys.executable, "app.py", "replace", str(small_clip), "--preset", "fast", "--output", str(tmp_path)]
-    process = subprocess.Popen([*command, "--set", "segments=3"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [*command, "--set", "segments=3"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     first = None
     deadline = time.monotonic() + 300
     while first is None and time.monotonic() < deadline:
@@ -161,7 +178,16 @@ def test_a_killed_run_continues_to_the_same_frames(small_clip, avatar_run, tmp_p
 
 
 def test_ctrl_c_leaves_a_run_that_can_be_resumed(small_clip, tmp_path) -> None:
-    command = [sys.executable, "app.py", "replace", str(small_clip), "--engine", "passthrough", "--output", str(tmp_path)]
+    command = [
+        sys.executable,
+        "app.py",
+        "replace",
+        str(small_clip),
+        "--engine",
+        "passthrough",
+        "--output",
+        str(tmp_path),
+    ]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("*/run.json")) and time.monotonic() < deadline:
@@ -172,13 +198,24 @@ def test_ctrl_c_leaves_a_run_that_can_be_resumed(small_clip, tmp_path) -> None:
     assert "Traceback" not in errors
     folder = next(tmp_path.iterdir())
     assert json.loads((folder / "run.json").read_text())["state"] == "cancelled"
-    done = subprocess.run([sys.executable, "app.py", "resume", str(folder)], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "app.py", "resume", str(folder)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert len(frames_of(folder / "result.mp4")) == FRAMES
 
 
 def test_passthrough_changes_nothing(small_clip, tmp_path) -> None:
-    command = [sys.executable, "app.py", "replace", str(small_clip), "--engine", "passthrough", "--output", str(tmp_path)]
+    command = [
+        sys.executable,
+        "app.py",
+        "replace",
+        str(small_clip),
+        "--engine",
+        "passthrough",
+        "--output",
+        str(tmp_path),
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     result = Path(done.stdout.strip()) / "result.mp4"
@@ -193,9 +230,13 @@ def test_a_changed_source_is_not_resumed(small_clip, tmp_path) -> None:
     from core.runs import RunFolder, sha256_of
     from core.settings import ReplaceSettings
 
-    run = RunFolder.create(tmp_path / "out", kind="replace", source=clip, settings=ReplaceSettings().model_dump(mode="json"))
+    run = RunFolder.create(
+        tmp_path / "out", kind="replace", source=clip, settings=ReplaceSettings().model_dump(mode="json")
+    )
     run.update(source_sha256=sha256_of(clip), state="failed")
     clip.write_bytes(small_clip.read_bytes() + b"\0")
-    done = subprocess.run([sys.executable, "app.py", "resume", str(run.path)], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "app.py", "resume", str(run.path)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 2
     assert "has changed" in done.stderr

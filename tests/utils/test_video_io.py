@@ -20,9 +20,6 @@ from utils.video_io import VideoReader, prefetch
 from utils.video_probe import probe
 from utils.video_writer import VideoWriter
 
-FOOTAGE = Path(__file__).resolve().parents[3] / "shared" / "footage"
-DEMO_CLIP = Path(__file__).resolve().parents[2] / "assets" / "demo" / "walk.mp4"
-
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
     """Peak signal-to-noise ratio in dB of two uint8 pictures."""
@@ -264,7 +261,7 @@ def test_all_audio_streams_are_copied_sample_for_sample(tmp_path: Path) -> None:
 
 
 def test_sound_that_mp4_cannot_hold_becomes_aac_and_is_reported(tmp_path: Path) -> None:
-    source = clips.plain(tmp_path, name="a.mkv", sound=1, audio_codec="wmav2")
+    source = clips.plain(tmp_path, name="a.asf", sound=1, audio_codec="wmav2")
     target = tmp_path / "copy.mp4"
     warnings = copy(source, target)
     assert len(warnings) == 1
@@ -367,11 +364,11 @@ def test_closing_prefetch_stops_its_thread_and_closes_the_source() -> None:
 # Real footage
 
 
-def test_the_demo_clip_is_copied_without_visible_loss(tmp_path: Path) -> None:
-    info = probe(DEMO_CLIP)
+def test_the_demo_clip_is_copied_without_visible_loss(tmp_path: Path, demo_clip: Path) -> None:
+    info = probe(demo_clip)
     assert info.width == 960
     assert info.audio_streams == 1
-    assert DEMO_CLIP.stat().st_size < 2_000_000
+    assert demo_clip.stat().st_size < 2_000_000
     target = tmp_path / "copy.mp4"
     with VideoWriter(target, info.size, info.rate, color=info.color) as writer:
         for rgb in VideoReader(info).frames(0, 30):
@@ -380,8 +377,7 @@ def test_the_demo_clip_is_copied_without_visible_loss(tmp_path: Path) -> None:
     assert np.mean([psnr(a, b) for a, b in pairs]) > 44
 
 
-@pytest.mark.skipif(not FOOTAGE.exists(), reason="the shared footage is not on this machine")
-def test_an_uneven_rate_of_real_footage_is_kept(tmp_path: Path) -> None:
-    source, target = FOOTAGE / "tennis.mp4", tmp_path / "copy.mp4"
+def test_an_uneven_rate_of_real_footage_is_kept(tmp_path: Path, shared: Path) -> None:
+    source, target = shared / "footage" / "tennis.mp4", tmp_path / "copy.mp4"
     copy(source, target, preset="ultrafast")
     assert decoded(target) == decoded(source)
