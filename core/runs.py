@@ -190,7 +190,7 @@ def _write_npz(path: Path, arrays: dict[str, np.ndarray | MaskArchive]) -> None:
                     for frame in array:
                         member.write(frame.tobytes())
                 else:
-                    np.lib.format.write_array(member, np.ascontiguousarray(array), allow_pickle=False)
+                    np.lib.format.write_array(member, np.asarray(array, order="C"), allow_pickle=False)
 
 
 def read_mask_archive(path: Path, name: str, width: int) -> MaskArchive:

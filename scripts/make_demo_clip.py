@@ -1,8 +1,8 @@
 """Cut the demo clip out of Sports2D's demo video: ``python scripts/make_demo_clip.py DEMO.mp4 [OUT.mp4]``.
 
 The input is ``Sports2D/Demo/demo.mp4`` of the ``sports2d`` package (1768x994, 30 frames a second, BSD-3-Clause; see
-``assets/demo/ATTRIBUTION.md``). The cut begins where the walking woman has come out from behind the tree and ends before
-she leaves the louvred wall; the crop leaves out the man on the roof and is scaled to 960 pixels width.
+``assets/demo/ATTRIBUTION.md``). The cut begins where the walking woman has come out from behind the tree and ends
+before she leaves the louvred wall; the crop leaves out the man on the roof and is scaled to 960 pixels width.
 """
 
 from __future__ import annotations

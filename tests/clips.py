@@ -17,7 +17,7 @@ BLOCK = 16
 
 
 def picture(index: int, size: tuple[int, int] = (96, 64)) -> np.ndarray:
-    """(H, W, 3) uint8: a smooth scene, with a block whose column and row give ``index`` (up to 24 in the usual size)."""
+    """(H, W, 3) uint8: a smooth scene, with a block whose place gives ``index`` (up to 24 in the usual size)."""
     width, height = size
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     rgb = np.stack([40 + 100 * x / width, 40 + 100 * y / height, 90 + 40 * np.sin((x + y + 3 * index) / 9)], axis=-1)
@@ -73,7 +73,9 @@ def plain(
         for index in range(frames):
             frame = av.VideoFrame.from_ndarray(picture(index, size), format="rgb24")
             frame = frame.reformat(
-                format=pixel_format, dst_colorspace=color[0] if color[0] != 2 else None, dst_color_range=color[1] or None
+                format=pixel_format,
+                dst_colorspace=color[0] if color[0] != 2 else None,
+                dst_color_range=color[1] or None,
             )
             frame.pts, frame.time_base = (index if pts is None else pts[index]), unit
             container.mux(stream.encode(frame))
@@ -114,9 +116,9 @@ def truncated(folder: Path, share: float = 0.6) -> Path:
     plain(folder, name="whole.mp4", options={"crf": "5"})
     # The index must come first for the head to be readable.
     path = folder / "truncated.mp4"
-    with av.open(str(folder / "whole.mp4")) as source:
-        with av.open(str(path), "w", options={"movflags": "+faststart"}) as target:
-            _copy_packets(source, target, source.streams.video[0])
+    faststart = {"movflags": "+faststart"}
+    with av.open(str(folder / "whole.mp4")) as source, av.open(str(path), "w", options=faststart) as target:
+        _copy_packets(source, target, source.streams.video[0])
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * share)])
     return path

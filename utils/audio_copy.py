@@ -10,11 +10,14 @@ import av
 
 from core.errors import InputError
 
+_AAC_RATES = {8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000}
+
 
 class AudioCopy:
     """All audio streams of a file, muxed into an open MP4 as time goes on.
 
-    Packets are copied as they are. A codec that MP4 cannot hold is encoded to AAC, which ``warnings`` then says.
+    Packets are copied as they are. A codec that MP4 cannot hold is encoded to AAC (mono or stereo), which ``warnings``
+    then says.
 
     Parameters
     ----------
@@ -28,10 +31,10 @@ class AudioCopy:
         self.warnings: list[str] = []
         self._path, self._target = path, target
         try:
-            self._source = av.open(str(path), metadata_errors="ignore")
+            self._source = av.open(str(path.absolute()), metadata_errors="ignore")
         except (av.FFmpegError, OSError) as error:
             raise InputError(f"The sound of {path} cannot be read: {error.strerror}.", "Check the file.") from error
-        self._encoders: dict[int, Any] = {}
+        self._encoders: dict[int, tuple[Any, Any]] = {}
         self._copies: dict[int, Any] = {}
         streams = list(self._source.streams.audio)
         for number, stream in enumerate(streams):
@@ -44,12 +47,14 @@ class AudioCopy:
         if {codec.name, codec.canonical_name} & self._target.supported_codecs:
             self._copies[stream.index] = self._target.add_stream_from_template(stream)
             return
-        encoder = self._target.add_stream("aac", rate=stream.codec_context.sample_rate)
-        encoder.layout = stream.codec_context.layout.name
-        encoder.time_base = stream.time_base
-        self._encoders[stream.index] = encoder
+        rate = stream.codec_context.sample_rate
+        rate = rate if rate in _AAC_RATES else 48000
+        layout = "mono" if stream.codec_context.layout.nb_channels == 1 else "stereo"
+        encoder = self._target.add_stream("aac", rate=rate, layout=layout)
+        resampler = av.AudioResampler("fltp", layout, rate, frame_size=1024)
+        self._encoders[stream.index] = (resampler, encoder)
         name = codec.canonical_name
-        self.warnings.append(f"Audio stream {number + 1} is {name}, which MP4 cannot hold: encoded to AAC.")
+        self.warnings.append(f"Audio stream {number + 1} is {name}, which MP4 cannot hold: encoded to AAC {layout}.")
 
     def copy_until(self, seconds: float) -> None:
         """Mux the sound up to a time of the source's clock; infinity muxes all that is left."""
@@ -67,12 +72,26 @@ class AudioCopy:
         self._source.close()
 
     def _carry(self, packet: Any) -> None:
-        encoder = self._encoders.get(packet.stream_index)
-        if encoder is not None:
-            for frame in packet.decode():
-                self._target.mux(encoder.encode(frame))
-            if packet.size == 0:
-                self._target.mux(encoder.encode())
+        if packet.stream_index in self._encoders:
+            self._encode(packet)
         elif packet.size and packet.dts is not None:
             packet.stream = self._copies[packet.stream_index]
             self._target.mux(packet)
+
+    def _encode(self, packet: Any) -> None:
+        resampler, encoder = self._encoders[packet.stream_index]
+        try:
+            frames = packet.decode()
+        except av.InvalidDataError:
+            self.warnings.append(
+                f"The sound of {self._path} is damaged at {float(packet.pts * packet.time_base):.2f} s."
+            )
+            return
+        # An empty packet marks the end: what the decoder, resampler and encoder still hold comes out.
+        pieces = [piece for frame in frames for piece in resampler.resample(frame)]
+        if packet.size == 0:
+            pieces += resampler.resample(None)
+        for piece in pieces:
+            self._target.mux(encoder.encode(piece))
+        if packet.size == 0:
+            self._target.mux(encoder.encode())

@@ -21,7 +21,7 @@ from core.types import CameraPath, PersonTrack
 from utils import transforms
 from utils.aligned_median import alignment_points, refine_alignment, stack_statistics
 from utils.removal_mask import bounding_box, dilation_px, person_hole
-from utils.scene_draft import DRAFT, SceneDraft
+from utils.scene_draft import SceneDraft
 from utils.scene_light import light_difference, with_gain
 from utils.scene_region import Box, Placement, View, enclosing, scaled, view
 from utils.transforms import compose, invert, translation
@@ -33,6 +33,11 @@ _INPAINT = {"telea": cv2.INPAINT_TELEA, "ns": cv2.INPAINT_NS}
 _CELL = 8
 #: Width of the ring around a hole in which the light is compared, pixels.
 _RING = 14
+#: Things that move with the person reach this far from it, as a share of its height (a racket).
+_BAND = 0.4
+#: Height of the person, in pixels, in the pictures in which frames are aligned and in the draft of the scene.
+_ALIGN_HEIGHT = 360.0
+_DRAFT_HEIGHT = 200.0
 #: A frame this far away counts a third of one close by: the farther, the less it fits (parallax, light).
 _NEAR = 60.0
 #: Within a window every so many frames are aligned with the reference; the others lie between.
@@ -200,6 +205,8 @@ class PlateBuilder:
         self._inpaint: Inpaint = inpaint
         self._samples, self._reach = samples, reach
         self._radius = dilation_px(track, dilation)
+        self._align_scale = min(1.0, _ALIGN_HEIGHT / max(track.height_px, 1.0))
+        self._draft_scale = min(0.5, _DRAFT_HEIGHT / max(track.height_px, 1.0))
         self._holes: dict[int, np.ndarray] = {}
         frames_in_cache = max(12, int(cache_mb * 2**20 / (size[0] * size[1] * 3)))
         count = len(track)
@@ -264,22 +271,22 @@ class PlateBuilder:
         stack = dict(samples)
         placements = self._placements(window, region, {**{t: frames[t] for t in (*hidden, window.reference)}, **stack})
 
-        def half(t: int, rgb: np.ndarray) -> View:
-            return view(placements[t], rgb, self._hole(t), DRAFT, cv2.INTER_LINEAR)
+        def drafted(t: int, rgb: np.ndarray) -> View:
+            return view(placements[t], rgb, self._hole(t), self._draft_scale, cv2.INTER_LINEAR)
 
-        draft = SceneDraft(half(window.reference, frames[window.reference]))
+        draft = SceneDraft(drafted(window.reference, frames[window.reference]), self._draft_scale)
         for t, rgb in stack.items():
             draft.add(t, rgb, self._hole(t), placements[t])
         draft.settle()
         if self._moving:
             draft.align_to_scene()
-        views = {t: half(t, frames[t]) for t in hidden}
-        grown = {t: draft.grown_hole(shown, int(self._band() * DRAFT)) for t, shown in views.items()}
-        scene, seen = self._scene(draft, stack, grown)
+        views = {t: drafted(t, frames[t]) for t in hidden}
+        grown = {t: draft.grown_hole(shown, self._reach_draft()) for t, shown in views.items()}
+        scene, seen = self._scene(draft, stack, grown, (region[2] - region[0], region[3] - region[1]))
         lights = self._lights(scene, seen, views, grown)
         fits = {}
         for t, mask in hidden.items():
-            added = placements[t].to_frame(grown[t] & ~views[t].hole, (0, 0, *self._size), DRAFT)
+            added = placements[t].to_frame(grown[t] & ~views[t].hole, (0, 0, *self._size), self._draft_scale)
             fits[t] = _Fit(placements[t], np.packbits(mask | added, axis=-1), lights[t])
         return WindowPlate(scene, seen.astype(np.float32), fits, self._size[0])
 
@@ -293,7 +300,10 @@ class PlateBuilder:
 
     def _band(self) -> int:
         """How far around the person things are looked for that move with it, pixels."""
-        return int(0.22 * self._track.height_px) + _RING
+        return int(_BAND * self._track.height_px) + _RING
+
+    def _reach_draft(self) -> int:
+        return int(self._band() * self._draft_scale)
 
     def _region(self, window: Window, hidden: Mapping[int, np.ndarray], margin: int) -> Box | None:
         """Box in pixels of the reference frame around all holes, with a margin; None where there is no hole."""
@@ -325,6 +335,7 @@ class PlateBuilder:
         reference = self._grey_view(Placement(rough[at], size), needed[at], at)
         points = alignment_points(reference.patch, reference.shown)
         cells = scaled(size, 1 / 16)
+        to_aligned = transforms.scaling(self._align_scale)
         corrections = {at: np.eye(3)}
         fields = {at: np.zeros((cells[1], cells[0], 2), np.float32)}
         measured = [t for t in needed if (t - at) % _ALIGN_EVERY == 0 or not window.start <= t < window.stop]
@@ -334,32 +345,32 @@ class PlateBuilder:
                 shown = self._grey_view(Placement(compose(carried, rough[t]), size), needed[t], t)
                 found = refine_alignment(reference.patch, shown.patch, shown.shown, points)
                 if found is not None:
-                    carried, field = compose(found.matrix, carried), found.field(cells)
+                    matrix = compose(invert(to_aligned), found.matrix, to_aligned)
+                    carried, field = compose(matrix, carried), found.field(cells) / np.float32(self._align_scale)
                 corrections[t], fields[t] = carried, field
         matrices, moves = _interpolated(corrections, needed), _interpolated(fields, needed)
         return {t: Placement(compose(matrices[t], rough[t]), size, moves[t]) for t in needed}
 
     def _grey_view(self, placement: Placement, rgb: np.ndarray, t: int) -> View:
-        return view(placement, cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), self._hole(t), 1.0, cv2.INTER_LINEAR)
+        return view(placement, cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), self._hole(t), self._align_scale, cv2.INTER_LINEAR)
 
     def _scene(
-        self, draft: SceneDraft, stack: Mapping[int, np.ndarray], grown: Mapping[int, np.ndarray]
+        self, draft: SceneDraft, stack: Mapping[int, np.ndarray], grown: Mapping[int, np.ndarray], size: tuple[int, int]
     ) -> tuple[np.ndarray, np.ndarray]:
         """The scene in the region, (h, w, 3) uint8, and which pixels of it are seen, (h, w) bool."""
-        ring = np.ones((_RING + 3, _RING + 3), np.uint8)
+        ring = np.ones((2 * int(_RING * self._draft_scale) + 5,) * 2, np.uint8)
         wanted = cv2.dilate(np.logical_or.reduce(list(grown.values())).view(np.uint8), ring)
-        samples = draft.grown_samples(int(self._band() * DRAFT))
-        width, height = next(iter(draft.placements.values())).size if draft.placements else (0, 0)
-        if not samples:
-            height, width = (2 * side for side in wanted.shape)
-        wanted = cv2.resize(wanted, (width, height), interpolation=cv2.INTER_NEAREST).view(bool)
-        scene, seen = np.zeros((height, width, 3), np.uint8), np.zeros((height, width), bool)
+        wanted = cv2.resize(wanted, size, interpolation=cv2.INTER_NEAREST).view(bool)
+        box = bounding_box(wanted) or (0, 0, 1, 1)
+        part = (slice(box[1], box[3]), slice(box[0], box[2]))
+        inner = wanted[part]
+        scene, seen = np.zeros((size[1], size[0], 3), np.uint8), np.zeros((size[1], size[0]), bool)
         patches, valid = [], []
-        for t, mask in samples.items():
-            full = view(draft.placements[t], stack[t], self._hole(t), 1.0, cv2.INTER_CUBIC)
-            off = cv2.resize(mask.view(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST).view(bool)
-            patches.append(with_gain(full.patch[wanted][None], draft.gains[t])[0])
-            valid.append((full.shown & ~off)[wanted])
+        for t, mask in draft.grown_samples(self._reach_draft()).items():
+            full = view(draft.placements[t], stack[t], self._hole(t), 1.0, cv2.INTER_CUBIC, box)
+            off = cv2.resize(mask.view(np.uint8), size, interpolation=cv2.INTER_NEAREST).view(bool)[part]
+            patches.append(with_gain(full.patch[inner][None], draft.gains[t])[0])
+            valid.append((full.shown & ~off)[inner])
         if patches:
             found = stack_statistics(np.stack(patches), np.stack(valid))
             scene[wanted] = np.rint(found.median).astype(np.uint8)

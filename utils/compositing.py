@@ -98,7 +98,8 @@ def composite(
     _check_shapes(source, plate, removal_mask, occluder)
     finish = finish or Finish()
     placed = None if layer is None else _place(layer, source.shape[:2], finish.blur)
-    box = _union(_mask_box(removal_mask, 0), placed.box if placed else None)
+    # One pixel around the mask, so that the ramp sees where it ends; where the frame ends it goes on.
+    box = _union(_mask_box(removal_mask, 1), placed.box if placed else None)
     result = source.copy()
     if box is None:
         return result
@@ -254,5 +255,5 @@ def _add_grain(levels: np.ndarray, new: np.ndarray, finish: Finish, frame: int, 
     height, width = new.shape
     noise = grain(height, width, finish.grain, frame, finish.seed)
     tone = levels[..., 1] * np.float32(1 / 255)
-    strength = np.sqrt(1 - (1 - new) ** 2) * (0.55 + 1.8 * tone * (1 - tone))
+    strength = np.sqrt(np.clip(new * (2 - new), 0, 1)) * (0.55 + 1.8 * tone * (1 - tone))
     levels += cv2.multiply(noise, cv2.merge([strength] * 3))

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from core.types import DETECTED, LANDMARK_NAMES, PersonTrack, PoseTrack
+from utils.person_track import runs
 
 
 def _pairs(*parts: str) -> tuple[np.ndarray, np.ndarray]:
@@ -73,7 +74,7 @@ def clean_landmarks(
     weight = np.zeros(points.shape[:2], np.float64)
     repaired = {"swaps": 0, "strays": 0, "interpolated": 0}
     height = max(track.height_px, 1.0)
-    for start, end in _stretches(track.present):
+    for start, end in runs(track.present):
         cut = slice(start, end)
         repaired["swaps"] += _undo_swaps(points[cut], world[cut], visibility[cut], height, swap_scale)
         trust = mask_trust(track, points[cut], start, height * stray_scale)
@@ -86,7 +87,7 @@ def clean_landmarks(
         low = trust < min_trust
         repaired["interpolated"] += int(low.sum())
         _interpolate(points[cut], world[cut], low)
-        half = int(round(smoothing * fps))
+        half = round(smoothing * fps)
         weights = np.where(low, 0.05, trust)
         points[cut] = smooth(points[cut], weights, half, 0.01 * height)
         world[cut] = smooth(world[cut], weights, half, 0.02)
@@ -94,12 +95,6 @@ def clean_landmarks(
     return PoseTrack(
         points.astype(np.float32), world.astype(np.float32), weight.astype(np.float32), track.present, repaired
     )
-
-
-def _stretches(present: np.ndarray) -> list[tuple[int, int]]:
-    """(start, end) of the runs of frames with the person."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], present, [False]]).astype(np.int8)))
-    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
 
 
 # --- swaps
@@ -150,17 +145,15 @@ def find_swaps(left: np.ndarray, right: np.ndarray, scale: float, reluctance: fl
     swapped = np.zeros(count, bool)
     if count < 2:
         return swapped
-    before, now = np.unravel_index(int(np.argmin(cost)), (2, 2))
+    before, now = divmod(int(np.argmin(cost)), 2)
     for t in range(count - 1, 0, -1):
         swapped[t] = now
-        before, now = back[t, before, now], before
+        before, now = int(back[t, before, now]), before
     swapped[0] = now
     return swapped
 
 
-def _undo_swaps(
-    points: np.ndarray, world: np.ndarray, visibility: np.ndarray, height: float, scale: float
-) -> int:
+def _undo_swaps(points: np.ndarray, world: np.ndarray, visibility: np.ndarray, height: float, scale: float) -> int:
     """Exchange swapped limbs in place; the number of landmarks that moved to the other side."""
     moved = 0
     for left, right in _LIMBS.values():

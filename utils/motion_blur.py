@@ -69,12 +69,13 @@ def _exposure_path(alpha: np.ndarray, motion: np.ndarray, shutter: float) -> np.
 
 
 def _moving_box(path: np.ndarray) -> tuple[int, int, int, int] | None:
-    """Rows and columns (y0, y1, x0, x1) that the blur can reach, or ``None`` where nothing moves visibly."""
+    """Rows and columns (y0, y1, x0, x1) that the blur reaches and reads, or ``None`` where nothing moves visibly."""
     length = cv2.magnitude(path[..., 0], path[..., 1])
     x, y, width, height = cv2.boundingRect((length > _LEAST).astype(np.uint8))
     if width == 0:
         return None
-    reach = int(np.ceil(length.max() / 2)) + 2
+    # Once for where it reaches, and once more for what is read from there.
+    reach = 2 * int(np.ceil(length.max() / 2)) + 2
     y1, x1 = min(y + height + reach, path.shape[0]), min(x + width + reach, path.shape[1])
     return max(y - reach, 0), y1, max(x - reach, 0), x1
 

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
+from core.masks import MaskArchive
 from core.types import ABSENT, DETECTED, PREDICTED, Detection, PersonTrack
 
 #: Bins of the colour histogram: a and b of CIE Lab finely (clothes keep their hue in shade), lightness coarsely.
@@ -166,7 +167,8 @@ class TrackRows:
     def __init__(self, width: int, height: int) -> None:
         self._width, self._height = width, height
         self._rows: list[tuple[np.ndarray, float, np.ndarray, np.ndarray] | None] = []
-        self._masks: list[np.ndarray | None] = []
+        self._masks = MaskArchive(height, width)
+        self._empty = np.zeros((height, width), bool)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -175,40 +177,104 @@ class TrackRows:
         """The next frame; ``None`` where the person was not found."""
         if detection is None:
             self._rows.append(None)
-            self._masks.append(None)
+            self._masks.append(self._empty)
             return
         self._rows.append((detection.xyxy, detection.score, detection.landmarks, detection.world))
-        self._masks.append(np.packbits(detection.mask, axis=-1))
+        self._masks.append(detection.mask)
 
     def track(self, *, max_gap: int = 10, min_run: int = 3) -> PersonTrack:
-        """The whole track.
+        """The whole track; to be called once, at the end.
+
+        In gaps of up to ``max_gap`` frames the person is predicted from the detections on both sides. Box and landmarks
+        are interpolated; each neighbour's mask is carried along with its landmarks, and the two are blended as signed
+        distances, so that the outline glides from one to the other. Somebody who goes over the edge of the picture, or
+        comes in over it, is carried on for up to as many frames. These frames are marked ``predicted``, with a score
+        that falls away from the detections; all others without a detection are ``absent``.
 
         Parameters
         ----------
         max_gap:
-            Gaps of up to this many frames between two detections are predicted; longer ones are ``absent``.
+            Longest gap in frames that is predicted.
         min_run:
             A stretch of fewer detections than this, with long gaps on both sides, is taken for a mistake and dropped.
         """
         found = np.array([row is not None for row in self._rows], bool)
         found &= ~_short_runs(found, max_gap, min_run)
         count = len(found)
-        xyxy = np.full((count, 4), np.nan, np.float32)
-        score = np.zeros(count, np.float32)
-        landmarks = np.full((count, 33, 4), np.nan, np.float32)
-        world = np.full((count, 33, 3), np.nan, np.float32)
-        packed = np.zeros((count, self._height, (self._width + 7) // 8), np.uint8)
-        for index in np.flatnonzero(found):
-            row, mask = self._rows[index], self._masks[index]
-            assert row is not None and mask is not None
-            xyxy[index], score[index], landmarks[index], world[index] = row
-            packed[index] = mask
-        state = np.where(found, DETECTED, ABSENT).astype("<U9")
-        track = PersonTrack(xyxy, score, landmarks, world, state, packed, self._width)
-        return fill_gaps(track, max_gap)
+        track = PersonTrack(
+            xyxy=np.full((count, 4), np.nan, np.float32),
+            score=np.zeros(count, np.float32),
+            landmarks=np.full((count, 33, 4), np.nan, np.float32),
+            world=np.full((count, 33, 3), np.nan, np.float32),
+            state=np.where(found, DETECTED, ABSENT).astype("<U9"),
+            packed_masks=self._masks,
+            width=self._width,
+        )
+        for index, row in enumerate(self._rows):
+            if row is not None and found[index]:
+                track.xyxy[index], track.score[index], track.landmarks[index], track.world[index] = row
+            elif row is not None:
+                self._masks.replace(index, self._empty)
+        for start, end in runs(~found):
+            if start > 0 and end < count and end - start <= max_gap:
+                self._bridge(track, start - 1, end)
+                continue
+            if start > 0:
+                self._carry_over_edge(track, start - 1, range(start, min(end, start + max_gap)))
+            if end < count:
+                self._carry_over_edge(track, end, range(end - 1, max(start, end - max_gap) - 1, -1))
+        return track
+
+    def _bridge(self, track: PersonTrack, before: int, after: int) -> None:
+        """Fill the frames between two detections."""
+        masks = [track.mask(before), track.mask(after)]
+        for t in range(before + 1, after):
+            part = (t - before) / (after - before)
+            for array in (track.xyxy, track.landmarks, track.world):
+                array[t] = (1 - part) * array[before] + part * array[after]
+            depth = min(part, 1 - part)
+            track.score[t] = min(track.score[before], track.score[after]) * (1 - depth)
+            track.landmarks[t, :, 3] *= 1 - depth
+            fields = [
+                _carried_distance(mask, track.landmarks[side], track.landmarks[t])
+                for mask, side in zip(masks, (before, after), strict=True)
+            ]
+            self._masks.replace(t, (1 - part) * fields[0] + part * fields[1] > 0)
+            track.state[t] = PREDICTED
+
+    def _carry_over_edge(self, track: PersonTrack, last: int, frames: range) -> None:
+        """Carry somebody who is half out of the picture the rest of the way, at the speed of the last detections.
+
+        ``frames`` run away from ``last``, forwards where the person leaves, backwards where the person comes in.
+        Detectors give up while an arm or a leg is still to be seen. Nothing happens unless the box touches an edge of
+        the frame and moves over it.
+        """
+        near = [last - frames.step * k for k in range(5)]
+        near = [t for t in near if 0 <= t < len(track) and track.state[t] == DETECTED]
+        if len(near) < 3:
+            return
+        path = np.median(track.landmarks[near, :, :2], axis=1)
+        speed = (path[0] - path[-1]) / abs(near[0] - near[-1])
+        size = np.array([self._width, self._height])
+        low, high = track.xyxy[last, :2] <= 1, track.xyxy[last, 2:] >= size - 1
+        if not (np.any(low & (speed < -0.5)) or np.any(high & (speed > 0.5))):
+            return
+        mask = track.mask(last)
+        for step, t in enumerate(frames, start=1):
+            move = np.column_stack([np.eye(2), speed * step])
+            moved = cv2.warpAffine(mask.astype(np.uint8) * 255, move, (self._width, self._height)) > 127
+            if moved.sum() < 0.02 * mask.sum():
+                return
+            track.landmarks[t], track.world[t] = track.landmarks[last], track.world[last]
+            track.landmarks[t, :, :2] += speed * step
+            track.landmarks[t, :, 3] *= 0.5
+            track.xyxy[t] = np.clip(track.xyxy[last] + np.tile(speed * step, 2), 0, np.tile(size, 2))
+            track.score[t] = 0.5 * track.score[last]
+            self._masks.replace(t, moved)
+            track.state[t] = PREDICTED
 
 
-def _runs(found: np.ndarray) -> list[tuple[int, int]]:
+def runs(found: np.ndarray) -> list[tuple[int, int]]:
     """(start, end) of the stretches of True, end exclusive."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], found, [False]]).astype(np.int8)))
     return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
@@ -217,53 +283,33 @@ def _runs(found: np.ndarray) -> list[tuple[int, int]]:
 def _short_runs(found: np.ndarray, max_gap: int, min_run: int) -> np.ndarray:
     """(T,) bool: the detections that stand too much alone to be believed."""
     closed = found.copy()
-    for start, end in _runs(~found):
+    for start, end in runs(~found):
         if start > 0 and end < len(found) and end - start <= max_gap:
             closed[start:end] = True
     alone = np.zeros_like(found)
-    runs = _runs(closed)
-    for start, end in runs:
-        if found[start:end].sum() < min_run and len(runs) > 1:
+    stretches = runs(closed)
+    for start, end in stretches:
+        if found[start:end].sum() < min_run and len(stretches) > 1:
             alone[start:end] = True
     return alone & found
 
 
-def fill_gaps(track: PersonTrack, max_gap: int) -> PersonTrack:
-    """Predict the person in gaps of up to ``max_gap`` frames from the detections on both sides.
-
-    Box and landmarks are interpolated; each neighbour's mask is carried along by the similarity that takes its
-    landmarks to the interpolated ones, and the two are blended as signed distances, so that the outline glides from
-    one to the other. The filled frames are marked ``predicted``, with a score that falls towards the middle of the gap.
-    """
-    xyxy, score, landmarks, world = (a.copy() for a in (track.xyxy, track.score, track.landmarks, track.world))
-    state, packed = track.state.copy(), track.packed_masks.copy()
-    detected = track.state == DETECTED
-    for start, end in _runs(~detected):
-        before, after = start - 1, end
-        if before < 0 or after >= len(track) or end - start > max_gap:
-            continue
-        sides = [(i, track.mask(i), track.landmarks[i]) for i in (before, after)]
-        for t in range(start, end):
-            part = (t - before) / (after - before)
-            for rows in (xyxy, landmarks, world):
-                rows[t] = (1 - part) * rows[before] + part * rows[after]
-            depth = min(part, 1 - part)
-            score[t] = min(score[before], score[after]) * (1 - depth)
-            landmarks[t, :, 3] *= 1 - depth
-            fields = [_carried_distance(mask, points, landmarks[t]) for _, mask, points in sides]
-            packed[t] = np.packbits((1 - part) * fields[0] + part * fields[1] > 0, axis=-1)
-            state[t] = PREDICTED
-    return PersonTrack(xyxy, score, landmarks, world, state, packed, track.width)
-
-
 def _carried_distance(mask: np.ndarray, points: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """(H, W) float32: signed distance to the outline (inside positive) of a mask moved as its landmarks move."""
-    move, _ = cv2.estimateAffinePartial2D(
-        points[:, None, :2].astype(np.float32), target[:, None, :2].astype(np.float32), method=cv2.LMEDS
-    )
-    if move is None:
-        shift = np.median(target[:, :2] - points[:, :2], axis=0)
-        move = np.column_stack([np.eye(2), shift])
-    size = (mask.shape[1], mask.shape[0])
-    moved = (cv2.warpAffine(mask.astype(np.uint8) * 255, move, size) > 127).astype(np.uint8)
+    """(H, W) float32: signed distance to the outline (inside positive) of a mask that moved as its landmarks moved.
+
+    Every pixel moves with the landmarks near it (inverse-distance weights), so that each limb goes its own way.
+    """
+    size = max(float(np.ptp(target[:, 1])), 1.0)
+    step = max(int(size / 60), 1)
+    rows, columns = np.mgrid[0 : mask.shape[0] : step, 0 : mask.shape[1] : step].astype(np.float32)
+    shift = np.zeros((*rows.shape, 2), np.float32)
+    total = np.zeros(rows.shape, np.float32)
+    for (x, y), move in zip(target[:, :2], points[:, :2] - target[:, :2], strict=True):
+        weight = 1 / ((columns - x) ** 2 + (rows - y) ** 2 + (0.03 * size) ** 2) ** 2
+        shift += weight[..., None] * move
+        total += weight
+    shift = cv2.resize(shift / total[..., None], (mask.shape[1], mask.shape[0]), interpolation=cv2.INTER_LINEAR)
+    y, x = np.mgrid[0 : mask.shape[0], 0 : mask.shape[1]].astype(np.float32)
+    source = mask.astype(np.uint8) * 255
+    moved = (cv2.remap(source, x + shift[..., 0], y + shift[..., 1], cv2.INTER_LINEAR) > 127).astype(np.uint8)
     return cv2.distanceTransform(moved, cv2.DIST_L2, 3) - cv2.distanceTransform(1 - moved, cv2.DIST_L2, 3)

@@ -10,6 +10,7 @@ from functools import lru_cache
 
 import cv2
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 #: Rec. 709 luma, the weights of R, G, B in brightness.
 LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
@@ -161,7 +162,7 @@ def _noise_tile(seed: int) -> np.ndarray:
     colour = random.standard_normal((_TILE, _TILE, 3), np.float32)
     tile = np.sqrt(1 - _CHROMA_SHARE**2) * common + _CHROMA_SHARE * colour
     # Sensors' demosaicing and the codec leave no noise in single pixels: real grain is a little larger than a pixel.
-    tile = cv2.GaussianBlur(tile, (0, 0), 0.55, borderType=cv2.BORDER_WRAP)
+    tile = gaussian_filter(tile, (0.55, 0.55, 0), mode="wrap")
     return (tile / tile.std()).astype(np.float32)
 
 

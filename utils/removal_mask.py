@@ -13,6 +13,11 @@ _RESIDUAL_LEVELS = 22.0
 _RESIDUAL_SPREADS = 2.0
 #: What was grown may not be larger than this share of the hole: larger things are somebody else.
 _LARGEST_GROWTH = 0.35
+#: What was grown touches the hole to within so many pixels and has at least so many pixels.
+_TOUCHING = 2.0
+_SMALLEST = 12
+#: Shadows lie in this lowest share of the neighbourhood; higher up, dark things are things.
+_GROUND_SHARE = 0.35
 #: A shadow keeps at least this share of the light, alike in all channels.
 _SHADOW_DARKEST = 0.3
 _SHADOW_TINT = 0.18
@@ -85,16 +90,37 @@ def grow_by_residual(
     # A scene edge that is half a pixel off looks like a residual: the local contrast of the scene is forgiven.
     edges = largest_channel(cv2.morphologyEx(scene_part, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)))
     limit = _RESIDUAL_LEVELS + _RESIDUAL_SPREADS * spread[part] + 0.5 * edges
-    foreign = (residual > limit) & known[part] & ~is_shadow(picture_part, scene_part)
-    foreign = cv2.morphologyEx((foreign | hole_part).view(np.uint8), cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    _, labels = cv2.connectedComponents(foreign | hole_part.view(np.uint8), connectivity=8)
-    grown = np.isin(labels, np.unique(labels[hole_part])) & (labels > 0)
-    if np.count_nonzero(grown & ~hole_part) > _LARGEST_GROWTH * np.count_nonzero(hole_part):
-        return hole
-    added = cv2.dilate((grown & ~hole_part).view(np.uint8), np.ones((5, 5), np.uint8)).view(bool)
+    foreign = (residual > limit) & known[part] & ~hole_part
+    ground = bottom - top - int(_GROUND_SHARE * (bottom - top))
+    foreign[ground:] &= ~is_shadow(picture_part[ground:], scene_part[ground:])
+    added = _hanging_on(foreign, hole_part, reach)
     result = hole.copy()
     result[part] |= added
     return result
+
+
+def _hanging_on(foreign: np.ndarray, hole: np.ndarray, reach: int) -> np.ndarray:
+    """(H, W) bool: the foreign things that touch the hole and end within reach of it, filled and rounded off."""
+    distance = cv2.distanceTransform((~hole).view(np.uint8), cv2.DIST_L2, 3)
+    joined = cv2.morphologyEx((foreign & (distance <= reach)).view(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+    count, labels = cv2.connectedComponents(joined, connectivity=8)
+    nearest, farthest = np.full(count, np.inf), np.zeros(count)
+    np.minimum.at(nearest, labels.ravel(), distance.ravel())
+    np.maximum.at(farthest, labels.ravel(), distance.ravel())
+    area = np.bincount(labels.ravel(), minlength=count)
+    # What goes on beyond the reach is somebody else; what is tiny is noise.
+    keep = (nearest <= _TOUCHING) & (farthest < 0.95 * reach) & (area >= _SMALLEST) & (np.arange(count) > 0)
+    things = keep[labels].view(np.uint8)
+    if np.count_nonzero(things) > _LARGEST_GROWTH * np.count_nonzero(hole):
+        return np.zeros_like(hole)
+    # The strings of a racket look like what is behind them: what an outline encloses goes with it.
+    outlines, _ = cv2.findContours(things | hole.view(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    touched = cv2.dilate(things, np.ones((3, 3), np.uint8))
+    filled = cv2.drawContours(np.zeros_like(things), outlines, -1, 1, cv2.FILLED)
+    enclosed, pieces = cv2.connectedComponents(filled & ~things & ~hole.view(np.uint8), connectivity=4)
+    inside = np.unique(pieces[(touched > 0) & (pieces > 0)]) if enclosed > 1 else np.zeros(0, int)
+    things |= np.isin(pieces, inside).view(np.uint8)
+    return cv2.dilate(things, np.ones((5, 5), np.uint8)).view(bool)
 
 
 def is_shadow(picture: np.ndarray, scene: np.ndarray) -> np.ndarray:

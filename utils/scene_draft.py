@@ -1,4 +1,4 @@
-"""A half-size draft of the scene behind the person: quick to make, and good enough to align, judge and mask by."""
+"""A small draft of the scene behind the person: quick to make, and good enough to align, judge and mask by."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from utils.removal_mask import grow_by_residual, largest_channel
 from utils.scene_light import exposure_gain, with_gain
 from utils.scene_region import Placement, View, view
 
-#: The draft's scale.
-DRAFT = 0.5
 #: Samples that differ by less than this from the reference, on average, are never dropped, levels.
 _MISFIT_LEVELS = 8.0
 #: The flow to the scene is averaged over cells of this size and never larger than this, draft pixels.
@@ -23,12 +21,14 @@ _SURE_COUNT = 4
 
 
 class SceneDraft:
-    """The scene at half size, as the median of aligned samples.
+    """The scene at reduced size, as the median of aligned samples.
 
     Parameters
     ----------
     reference:
-        What the window's reference frame shows, at half size.
+        What the window's reference frame shows, at the draft's size.
+    scale:
+        Size of the draft against the region.
 
     Attributes
     ----------
@@ -42,8 +42,8 @@ class SceneDraft:
         (h, w) int16, samples that show the pixel.
     """
 
-    def __init__(self, reference: View) -> None:
-        self._reference = reference
+    def __init__(self, reference: View, scale: float) -> None:
+        self._reference, self._scale = reference, scale
         self._views: dict[int, View] = {}
         self.placements: dict[int, Placement] = {}
         self.gains: dict[int, np.ndarray] = {}
@@ -53,7 +53,7 @@ class SceneDraft:
 
     def add(self, t: int, rgb: np.ndarray, hole: np.ndarray, placement: Placement) -> None:
         """Add a sample: frame ``t``, (H, W, 3) uint8 with the person's (H, W) bool mask, and where it lies."""
-        sample = view(placement, rgb, hole, DRAFT, cv2.INTER_LINEAR)
+        sample = view(placement, rgb, hole, self._scale, cv2.INTER_LINEAR)
         gain = exposure_gain(sample.patch, self._reference.patch, sample.shown & self._reference.shown)
         sample.patch = with_gain(sample.patch, gain)
         self._views[t], self.placements[t], self.gains[t] = sample, placement, gain
@@ -77,7 +77,7 @@ class SceneDraft:
 
         Around the person the reference itself is the scene, so that the plate continues what stays of the frame.
         """
-        shown = self._reference.shown & ~self._reference.hole
+        shown = self._reference.shown
         target = np.where(shown[..., None], self._reference.patch, self.scene)
         known = shown | (self.count > 0)
         for t, sample in self._views.items():
@@ -86,7 +86,7 @@ class SceneDraft:
             picture = np.where(both[..., None], sample.patch, target)
             flow = optical_flow.flow(target, picture, "balanced")
             move = _smooth_flow(flow, both)
-            self.placements[t] = self.placements[t].moved(move / DRAFT)
+            self.placements[t] = self.placements[t].moved(move / self._scale)
             sample.patch = optical_flow.warp(sample.patch, cv2.resize(move, both.shape[::-1]))
         self.settle()
 

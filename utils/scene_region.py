@@ -97,7 +97,9 @@ class View:
         return self.inside & ~self.hole
 
 
-def view(placement: Placement, rgb: np.ndarray, hole: np.ndarray, scale: float, interpolation: int) -> View:
+def view(
+    placement: Placement, rgb: np.ndarray, hole: np.ndarray, scale: float, interpolation: int, box: Box | None = None
+) -> View:
     """Fetch what a frame shows of the region.
 
     Parameters
@@ -112,8 +114,13 @@ def view(placement: Placement, rgb: np.ndarray, hole: np.ndarray, scale: float, 
         1 for region pixels, 0.5 for half the size.
     interpolation:
         OpenCV flag.
+    box:
+        Part of the resized region to fetch; all of it by default.
     """
     x, y = placement.maps(scale)
+    if box is not None:
+        left, top, right, bottom = box
+        x, y = (np.ascontiguousarray(m[top:bottom, left:right]) for m in (x, y))
     patch = cv2.remap(rgb, x, y, interpolation, borderMode=cv2.BORDER_REPLICATE)
     # One look-up for both: outside the frame the border value 2 comes back.
     state = cv2.remap(hole.view(np.uint8), x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=2)

@@ -23,6 +23,10 @@ _DETECT_SIDE = 480
 #: Fewer agreeing points than this carry no transform.
 _MIN_POINTS = 8
 _RANSAC_PX = 1.5
+#: A camera that strays no more than this, for at least so many frames, stands still; larger steps are no noise.
+_STILL_PX = 0.25
+_STILL_FRAMES = 30
+_STEP_NOISE_PX = 0.02
 _FORWARD_BACKWARD_PX = 0.5
 _LK = {
     "winSize": (21, 21),
@@ -100,7 +104,9 @@ class CameraTracker:
             self._points = start[:0]
             return np.eye(3), 0.0
         end, found, _ = cv2.calcOpticalFlowPyrLK(before, after, start, None, **_LK)
-        back, returned, _ = cv2.calcOpticalFlowPyrLK(after, before, end, start.copy(), **_LK, flags=cv2.OPTFLOW_USE_INITIAL_FLOW)
+        back, returned, _ = cv2.calcOpticalFlowPyrLK(
+            after, before, end, start.copy(), **_LK, flags=cv2.OPTFLOW_USE_INITIAL_FLOW
+        )
         good = (found.ravel() > 0) & (returned.ravel() > 0)
         good &= np.linalg.norm(back - start, axis=-1) < _FORWARD_BACKWARD_PX
         good &= _clear(end, after, blocked)
@@ -222,7 +228,41 @@ def _moving_average(values: np.ndarray, window: int) -> np.ndarray:
 
 
 def _snap_static(motion: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    return motion
+    """Make the motion exactly the identity where the camera stands still.
+
+    A stretch counts as still when the chained path never strays further from its start than chance takes it: a
+    quarter of a pixel plus three standard deviations of a random walk with the stretch's own step noise. A slow pan grows
+    with the frames, a random walk only with their root, so a pan leaves the band and is kept. What little a still stretch
+    strayed is made up for at its end, so the path as a whole never drifts.
+    """
+    result = motion.copy()
+    outline = transforms.corners(size)
+    start = 0
+    while start < len(motion):
+        end, strayed = _still_until(motion, start, outline)
+        if end - start >= min(_STILL_FRAMES, len(motion)):
+            result[start:end] = np.eye(3)
+            if end < len(motion):
+                result[end] = transforms.compose(motion[end], strayed)
+            start = end + 1
+        else:
+            start += 1
+    return result
+
+
+def _still_until(motion: np.ndarray, start: int, outline: np.ndarray) -> tuple[int, np.ndarray]:
+    """End of the still stretch from ``start`` (exclusive), and the transform that chained up until then."""
+    H, strayed = np.eye(3), np.eye(3)
+    steps: list[float] = []
+    for t in range(start, len(motion)):
+        H = transforms.compose(motion[t], H)
+        steps.append(float(np.linalg.norm(transforms.apply(motion[t], outline) - outline, axis=-1).mean()))
+        distance = float(np.linalg.norm(transforms.apply(H, outline) - outline, axis=-1).mean())
+        noise = min(float(np.median(steps)), _STEP_NOISE_PX)
+        if distance > _STILL_PX + 3 * noise * np.sqrt(len(steps)):
+            return t, strayed
+        strayed = H
+    return len(motion), strayed
 
 
 def _blocked(person_mask: np.ndarray | None, size: tuple[int, int]) -> np.ndarray | None:

@@ -1,9 +1,9 @@
 """Exact conversion between decoded pictures (YUV planes) and RGB.
 
 FFmpeg's default YUV to RGB converter truncates at every step: measured over real footage it darkens luma by one level
-throughout, which caps a decode-encode round trip at 46 dB however good the encoder is. The conversion here is one rounded
-3x4 matrix on replicated chroma, and its inverse on averaged chroma: the round trip costs 0.01 levels (66 dB and more) and
-about a millisecond at 960x544. Matrices follow ITU-R BT.601, BT.709, BT.2020 and SMPTE 240M; numbers are FFmpeg's
+throughout, which caps a decode-encode round trip at 46 dB however good the encoder is. The conversion here is one
+rounded 3x4 matrix on replicated chroma, and its inverse on averaged chroma: the round trip costs 0.01 levels (66 dB and
+more) and about a millisecond at 960x544. Matrices follow ITU-R BT.601, BT.709, BT.2020 and SMPTE 240M; numbers are FFmpeg's
 ``AVColorSpace`` and ``AVColorRange``.
 """
 
@@ -31,9 +31,7 @@ _LUMA_WEIGHTS = {
 }
 
 #: 8-bit planar formats that are read as they lie; every other YUV format is first brought to one of these.
-_PLANAR = {
-    f"{name}{layout}p": f"yuv{layout}p" for name in ("yuv", "yuvj") for layout in ("410", "411", "420", "422", "440", "444")
-}
+_PLANAR = {f"{name}{layout}p" for name in ("yuv", "yuvj") for layout in ("410", "411", "420", "422", "440", "444")}
 
 
 def has_matrix(space: int) -> bool:

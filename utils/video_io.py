@@ -47,13 +47,13 @@ class VideoReader:
     """
 
     # Why decord is not the first choice: it converts colours by truncation (one luma level too dark, so a copy of the
-    # clip could not exceed 46 dB), and jumping about costs it 750 MB against PyAV's 110 MB (300 frames of 960x852, every
-    # 12th) without being faster. Reading in order it stays as small as PyAV, hence its place in ``frames``.
+    # clip could not exceed 46 dB), and jumping about costs it 750 MB against PyAV's 110 MB (300 frames of 960x852,
+    # every 12th) without being faster. Reading in order it stays as small as PyAV, hence its place in ``frames``.
 
     def __init__(self, info: VideoInfo, *, exact: bool = True) -> None:
         self.info = info
         self.backend: Literal["pyav", "decord"] = "pyav" if exact or _open_decord(info) is None else "decord"
-        self._running: list[Generator[Any, None, None]] = []
+        self._closed = False
 
     def __enter__(self) -> VideoReader:
         return self
@@ -62,21 +62,19 @@ class VideoReader:
         self.close()
 
     def close(self) -> None:
-        """Close what :meth:`frames` and :meth:`at` gave out; such iterators then end."""
-        for running in self._running:
-            running.close()
-        self._running.clear()
+        """End what :meth:`frames` and :meth:`at` gave out, also where a thread is reading it: no further frame comes."""
+        self._closed = True
 
     def __len__(self) -> int:
         return self.info.frame_count
 
     def frames(self, start: int = 0, end: int | None = None) -> Iterator[np.ndarray]:
-        """The frames ``start`` to ``end`` (exclusive; ``None``: to the last) in order, decoded as they are asked for."""
+        """The frames ``start`` to ``end`` (exclusive; ``None``: all that follow) in order, decoded one by one."""
         end = len(self) if end is None else end
         _check_range(start, end, len(self))
         if self.backend == "decord":
-            return self._kept(_decord_frames(self.info, start, end))
-        return self._kept(self._in_order(start, end))
+            return self._until_closed(_decord_frames(self.info, start, end))
+        return (rgb for _, rgb in self._decoded(range(start, end)))
 
     def at(self, indices: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
         """``(index, rgb)`` for indices that increase; what lies between is skipped by seeking where that pays."""
@@ -85,26 +83,19 @@ class VideoReader:
             raise ValueError("indices must increase")
         if wanted:
             _check_range(wanted[0], wanted[-1] + 1, len(self))
-        return self._kept(self._decoded(wanted))
+        return self._decoded(wanted)
 
     def frame(self, index: int) -> np.ndarray:
         """One frame."""
         return next(self.at([index]))[1]
 
-    def _kept(self, running: Generator[T, None, None]) -> Generator[T, None, None]:
-        """Remember an iterator until it is used up, so that :meth:`close` closes its file."""
-        self._running = [other for other in self._running if other.gi_frame is not None]
-        self._running.append(running)
-        return running
+    def _until_closed(self, frames: Iterable[T]) -> Iterator[T]:
+        return itertools.takewhile(lambda _: not self._closed, frames)
 
-    def _in_order(self, start: int, end: int) -> Generator[np.ndarray, None, None]:
-        for _, rgb in self._decoded(range(start, end)):
-            yield rgb
-
-    def _decoded(self, wanted: Iterable[int]) -> Generator[tuple[int, np.ndarray], None, None]:
+    def _decoded(self, wanted: Iterable[int]) -> Iterator[tuple[int, np.ndarray]]:
         with open_video(self.info.path) as (container, stream):
             cursor = _Cursor(self.info, container, stream)
-            for index in wanted:
+            for index in self._until_closed(wanted):
                 yield index, self._rgb(cursor.move_to(index))
 
     def _rgb(self, frame: av.VideoFrame) -> np.ndarray:
@@ -122,13 +113,13 @@ def _open_decord(info: VideoInfo) -> Any | None:
     import decord
 
     try:
-        reader = decord.VideoReader(str(info.path), num_threads=2)
+        reader = decord.VideoReader(str(info.path.absolute()), num_threads=2)
     except decord.DECORDError:
         return None
     return reader if len(reader) == info.frame_count else None
 
 
-def _decord_frames(info: VideoInfo, start: int, end: int) -> Generator[np.ndarray, None, None]:
+def _decord_frames(info: VideoInfo, start: int, end: int) -> Iterator[np.ndarray]:
     from decord import DECORDError
 
     reader = _open_decord(info)
@@ -150,6 +141,8 @@ class _Cursor:
 
     def __init__(self, info: VideoInfo, container: Any, stream: Any) -> None:
         self._info, self._container, self._stream = info, container, stream
+        # Stamps in another unit than the stream's were made up by the probe: the clip has none to check or to seek by.
+        self._stamped = info.time_base == stream.time_base
         self._key_frames = sorted(int(e.timestamp) for e in stream.index_entries if e.is_keyframe)
         self._next = 0
         self._decoded: Iterator[av.VideoFrame] = container.decode(stream)
@@ -165,7 +158,7 @@ class _Cursor:
 
     def _seek_pays(self, index: int) -> bool:
         """Whether a key frame lies between the frame that comes next and the wanted one."""
-        if index <= self._next:
+        if index <= self._next or not self._stamped:
             return False
         if not self._key_frames:
             # The container keeps no list (or reads it late): a long way is worth a try.
@@ -196,8 +189,7 @@ class _Cursor:
             frame = next(self._decoded, None)
         except av.FFmpegError as error:
             raise cut_off(info.path, index, info.frame_count) from error
-        stray = frame is not None and frame.pts is not None and index < info.frame_count and frame.pts != info.pts[index]
-        if frame is None or frame.is_corrupt or stray:
+        if frame is None or frame.is_corrupt or (self._stamped and frame.pts != info.pts[index]):
             raise cut_off(info.path, index, info.frame_count)
         self._next += 1
         return frame
@@ -234,7 +226,7 @@ def prefetch(iterator: Iterable[T], depth: int = 4) -> Generator[T, None, None]:
                     break
             else:
                 put("end", None)
-        except BaseException as error:  # handed over to the consumer, which raises it
+        except BaseException as error:  # noqa: BLE001  (handed over to the consumer, which raises it)
             put("error", error)
         finally:
             close = getattr(source, "close", None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,9 @@ MIN_SIDE, MAX_SIDE = 16, 8192
 #: Containers and codecs in which one packet is one picture, so that packets can be counted instead of decoded.
 _PACKET_CONTAINERS = {"mov", "mp4", "matroska", "webm"}
 _PACKET_CODECS = {"h264", "hevc", "vp9", "av1", "mjpeg", "prores", "mpeg4", "dnxhd", "ffv1", "png"}
+
+#: Parts of a frame's length that stamps are counted in where a file has none.
+_TICKS = 1000
 
 _AGAIN = "Copy or download it again, or cut it to the part that plays."
 _FORMATS = "Give a video file, such as MP4, MOV, MKV or WebM."
@@ -55,18 +58,23 @@ def probe(path: Path) -> VideoInfo:
         exact = _packets_are_frames(container, stream) and len(packets.pts) > 0
     if packets.count == 0:
         raise InputError(f"{path} has a video stream without frames.", "Give a clip with at least one frame.")
-    pts = packets.pts
+    pts, made_up = packets.pts, False
     if packets.damaged or not exact or not _tail_decodes(path, pts):
-        pts = _decoded_pts(path, packets)
+        pts, made_up = _decoded_pts(path, packets)
     with open_video(path) as (container, stream):
-        return _describe(path, container, stream, pts)
+        info = _describe(path, container, stream, pts)
+    if made_up:
+        # Stamps of our own need a unit of our own, by which the reader knows them.
+        info = replace(info, time_base=1 / (info.rate * _TICKS), pts=np.arange(len(pts), dtype=np.int64) * _TICKS)
+    return info
 
 
 @contextlib.contextmanager
 def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
-    """Open a clip as ``(container, video stream)`` with decoding on two threads; problems become :class:`InputError`."""
+    """Open a clip as ``(container, video stream)``, decoding on two threads; raises :class:`InputError`."""
     try:
-        container = av.open(str(path), metadata_errors="ignore")
+        # Absolute, or FFmpeg takes the part before a colon in the name for a protocol.
+        container = av.open(str(path.absolute()), metadata_errors="ignore")
     except (av.FFmpegError, OSError, ValueError) as error:
         raise _unopened(path, error) from error
     with container:
@@ -90,6 +98,9 @@ def cut_off(path: Path, found: int, expected: int) -> InputError:
 def _check_readable(path: Path) -> None:
     if path.is_dir():
         raise InputError(f"{path} is a folder, not a video file.", _FORMATS)
+    if path.exists() and not path.is_file():
+        # Reading from a pipe or a device could wait for ever.
+        raise InputError(f"{path} is not a regular file.", _FORMATS)
     try:
         with path.open("rb") as file:
             if not file.read(1):
@@ -107,7 +118,10 @@ def _unopened(path: Path, error: Exception) -> InputError:
     with path.open("rb") as file:
         head = file.read(4096)
     if head[4:8] == b"ftyp":
-        return InputError(f"{path} is cut off: its index (moov) is missing, so 0 frames can be decoded.", _AGAIN)
+        return InputError(
+            f"{path} is cut off: its index (moov) is missing, so 0 frames can be decoded.",
+            "Copy or download it again; a recording that broke off needs a repair tool first.",
+        )
     if b"\0" not in head:
         return InputError(f"{path} is a text file, not a video.", _FORMATS)
     return InputError(f"{path} is not a video that can be read ({type(error).__name__}).", _FORMATS)
@@ -167,8 +181,8 @@ def _tail_decodes(path: Path, pts: np.ndarray) -> bool:
     return 0 < len(tail) <= len(pts) and tail == pts[-len(tail) :].tolist()
 
 
-def _decoded_pts(path: Path, packets: _Packets) -> np.ndarray:
-    """The stamps of all frames, by decoding them; frames without stamps get even ones at the stream's rate."""
+def _decoded_pts(path: Path, packets: _Packets) -> tuple[np.ndarray, bool]:
+    """The stamps of all frames, by decoding them, and whether they had to be made up as the file has none to go by."""
     stamps: list[int | None] = []
     broken = False
     with open_video(path) as (container, stream):
@@ -179,15 +193,14 @@ def _decoded_pts(path: Path, packets: _Packets) -> np.ndarray:
                     stamps.append(frame.pts)
         except av.FFmpegError:
             broken = True
-        tick = 1 / (Fraction(stream.average_rate or stream.guessed_rate or 25) * stream.time_base)
     if packets.damaged or broken:
         raise cut_off(path, len(stamps), max(packets.expected, packets.count))
     if not stamps:
         raise cut_off(path, 0, packets.count)
     known = np.array([s for s in stamps if s is not None], np.int64)
     if len(known) == len(stamps) and (np.diff(known) > 0).all():
-        return known
-    return np.array([round(i * tick) for i in range(len(stamps))], np.int64)
+        return known, False
+    return np.arange(len(stamps), dtype=np.int64), True
 
 
 def _describe(path: Path, container: Any, stream: Any, pts: np.ndarray) -> VideoInfo:
@@ -200,7 +213,7 @@ def _describe(path: Path, container: Any, stream: Any, pts: np.ndarray) -> Video
     # PyAV counts counter-clockwise; phones write quarter turns only.
     rotation = round(-first.rotation / 90) % 4 * 90
     width, height = (first.height, first.width) if rotation % 180 else (first.width, first.height)
-    if not (MIN_SIDE <= min(width, height) and max(width, height) <= MAX_SIDE):
+    if min(width, height) < MIN_SIDE or max(width, height) > MAX_SIDE:
         limits = f"Give a clip with sides from {MIN_SIDE} to {MAX_SIDE} pixels."
         raise InputError(f"{path} has pictures of {width}x{height} pixels, which cannot be worked with.", limits)
     codec = stream.codec_context

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import os
 from collections.abc import Sequence
@@ -14,14 +15,14 @@ from typing import Any
 import av
 import numpy as np
 
-from core.errors import InputError, ResourceError
+from core.errors import InputError, ResourceError, UnderstudyError
 from utils.audio_copy import AudioCopy
 from utils.video_color import FULL_RANGE, UNSPECIFIED, frame_from_rgb, has_matrix
 
 _MAX_TIMESCALE = 2**31 - 1
 
-#: The background must stay the source's own, so bits go where they lower the error: no redistribution for looks (psy, aq),
-#: finer chroma. Against the preset's own choice this gains 1 to 2 dB at the same quality number and speed. Without
+#: The background must stay the source's own, so bits go where they lower the error: no redistribution for looks (psy,
+#: aq), finer chroma. Against the preset's own choice this gains 1 to 2 dB at the same quality number and speed. Without
 #: B-frames decoding order is display order, so the stamps in the file are exactly the given ones.
 _X264_OPTIONS = {"bf": "0", "x264-params": "psy=0:aq-mode=0:chroma-qp-offset=-4"}
 
@@ -92,7 +93,9 @@ class VideoWriter:
             self._stream = self._add_video(crf, preset, color or {}, rotation)
             if audio_from is not None:
                 self._audio = AudioCopy(Path(audio_from), self._container)
-                self.warnings += self._audio.warnings
+                # One list for both: the sound may have more to say later on.
+                self._audio.warnings[:0] = self.warnings
+                self.warnings = self._audio.warnings
         except BaseException:
             self._discard()
             raise
@@ -132,7 +135,7 @@ class VideoWriter:
             _make_durable(self._partial, self.path)
         except av.FFmpegError as error:
             self._discard()
-            raise _disk_error(self.path, error) from error
+            raise _write_error(self.path, error) from error
         except BaseException:
             self._discard()
             raise
@@ -150,7 +153,7 @@ class VideoWriter:
         except OSError as error:
             hint = "Choose a folder that exists and may be written to."
             raise InputError(f"{self.path} cannot be written: {error.strerror}.", hint) from error
-        return av.open(str(self._partial), "w", format="mp4", options=options)
+        return av.open(str(self._partial.absolute()), "w", format="mp4", options=options)
 
     def _add_video(self, crf: int, preset: str, color: dict[str, int], rotation: int) -> Any:
         width, height = self._size if self._turns % 2 == 0 else self._size[::-1]
@@ -186,7 +189,7 @@ class VideoWriter:
                     self._audio.copy_until(float(packet.pts * self._time.base))
                 self._container.mux(packet)
         except av.FFmpegError as error:
-            raise _disk_error(self.path, error) from error
+            raise _write_error(self.path, error) from error
 
     def _discard(self) -> None:
         if self._audio is not None:
@@ -251,15 +254,19 @@ class _Timing:
             self._last = int(np.median(steps)) * self._step if len(steps) else max(1, round(total))
 
 
-def _disk_error(path: Path, error: av.FFmpegError) -> ResourceError:
-    return ResourceError(f"Writing {path} failed: {error.strerror}.", "Look at the free space of the disk.")
+def _write_error(path: Path, error: av.FFmpegError) -> UnderstudyError:
+    """What to tell the user of a failure while writing."""
+    message = f"Writing {path} failed: {error.strerror}."
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+        return ResourceError(message, "Make room on the disk or choose another folder.")
+    return UnderstudyError(message)
 
 
 def _make_durable(partial: Path, path: Path) -> None:
     """Put a finished file under its name so that a crash leaves either the whole file or none."""
     with partial.open("rb") as file:
         os.fsync(file.fileno())
-    os.replace(partial, path)
+    partial.replace(path)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(folder)

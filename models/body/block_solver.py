@@ -21,6 +21,7 @@ class NormalEquations:
         self.shared_block = np.zeros((shared, shared))
         self.shared_gradient = np.zeros(shared)
         self.cost = 0.0
+        self._coupled = False
 
     def add(self, residual: np.ndarray, jacobian: np.ndarray, shared: np.ndarray | None = None) -> None:
         """A term of single frames: residual (T, R), jacobian (T, R, n), shared (T, R, s)."""
@@ -37,6 +38,7 @@ class NormalEquations:
     def add_coupled(self, residual: np.ndarray, jacobians: list[np.ndarray]) -> None:
         """A term over neighbours: residual (M, R), jacobians[i] (M, R, n) by frame ``m + i``, for m = 0..M-1."""
         count = len(residual)
+        self._coupled = True
         self.cost += float((residual**2).sum())
         for i, first in enumerate(jacobians):
             transposed = first.transpose(0, 2, 1)
@@ -56,6 +58,7 @@ class NormalEquations:
     def add_bending(self, residual: np.ndarray, slope: np.ndarray) -> None:
         """Second differences of each parameter by itself: residual (T-2, n), times ``slope`` (n,) already."""
         index, count = np.arange(self.parameters), len(residual)
+        self._coupled = True
         self.cost += float((residual**2).sum())
         parts = (1.0, -2.0, 1.0)
         for i, first in enumerate(parts):
@@ -87,15 +90,27 @@ class NormalEquations:
             band[below[None, :].repeat(frames - offset, 0), start + columns[keep][None, :]] = block[:, keep]
         return band
 
+    def _solve_frames(self, damping: float, columns: np.ndarray) -> np.ndarray:
+        """``H x = columns`` where no frames are coupled: many small systems."""
+        block = self.blocks[0].copy()
+        index = np.arange(self.parameters)
+        block[:, index, index] *= 1.0 + damping
+        block[:, index, index] += 1e-9
+        return np.linalg.solve(block, columns)
+
     def solve(self, damping: float) -> tuple[np.ndarray, np.ndarray]:
         """The damped Newton step: (T, n) and (s,)."""
-        factor = cholesky_banded(self._banded(damping), overwrite_ab=True, lower=True, check_finite=False)
-        columns = np.concatenate([self.gradient.reshape(-1, 1), self.border.reshape(self.gradient.size, self.shared)], 1)
-        solved = cho_solve_banded((factor, True), columns, check_finite=False)
+        columns = np.concatenate([self.gradient[..., None], self.border], 2)
+        if self._coupled:
+            factor = cholesky_banded(self._banded(damping), overwrite_ab=True, lower=True, check_finite=False)
+            flat = columns.reshape(self.gradient.size, -1)
+            solved = cho_solve_banded((factor, True), flat, check_finite=False).reshape(columns.shape)
+        else:
+            solved = self._solve_frames(damping, columns)
         if not self.shared:
-            return -solved[:, 0].reshape(self.gradient.shape), np.zeros(0)
+            return -solved[..., 0], np.zeros(0)
         # Schur complement of the border.
-        flat = self.border.reshape(self.gradient.size, self.shared)
-        reduced = self.shared_block * (1 + damping * np.eye(self.shared)) - flat.T @ solved[:, 1:]
-        shared = -np.linalg.solve(reduced, self.shared_gradient - flat.T @ solved[:, 0])
-        return -(solved[:, 0] + solved[:, 1:] @ shared).reshape(self.gradient.shape), shared
+        reduced = self.shared_block * (1 + damping * np.eye(self.shared)) - np.tensordot(self.border, solved[..., 1:], ((0, 1), (0, 1)))
+        pull = self.shared_gradient - np.tensordot(self.border, solved[..., 0], ((0, 1), (0, 1)))
+        shared = -np.linalg.solve(reduced, pull)
+        return -(solved[..., 0] + solved[..., 1:] @ shared), shared

@@ -24,8 +24,8 @@ FOLDS = (
     (np.array([0.21, 0.21, 0.085], np.float32), 0.0080),
     (np.array([0.085, 0.085, 0.036], np.float32), 0.0026),
 )
-#: How far folds lean: metres upwards for each metre outwards and backwards.
-FOLD_LEAN = np.array([0.55, -0.45], np.float32)
+#: Folds are bent up and down by this much, metres, over this distance, metres.
+BEND, DRIFT = 0.045, 0.32
 
 #: Wavelength in metres of each pattern.
 PATTERN_WAVELENGTH = {
@@ -172,9 +172,12 @@ class DetailModel:
         if len(at) == 0:
             return
         points = rest[at].copy()
-        side = np.sign(points[:, 0])
-        points[:, 2] += FOLD_LEAN[0] * np.abs(points[:, 0]) + FOLD_LEAN[1] * points[:, 1]
-        amount = self._wrinkles[surface[at]] * fold[at] * (0.55 + 2.2 * np.clip(compression[at], 0.0, 0.6))
+        # Slow noise bends the folds out of the horizontal and makes them come and go.
+        drift, drift_slope = noise(points / np.float32(DRIFT))
+        bend = drift_slope * np.float32(BEND / DRIFT)
+        points[:, 2] += BEND * drift
+        squeeze = 0.55 + 2.2 * np.clip(compression[at], 0.0, 0.6)
+        amount = self._wrinkles[surface[at]] * fold[at] * squeeze * np.clip(0.75 + 0.45 * drift, 0.2, 1.5)
         for wavelength, height in FOLDS:
             value, slope = noise(points / wavelength)
             seen = amount * _visible(float(wavelength[2]), footprint[at])
@@ -182,8 +185,7 @@ class DetailModel:
             crease = np.sqrt(value**2 + 0.15)
             sharp = 0.5 + 0.5 * value / crease
             gradient = slope / wavelength * (height * seen * sharp)[:, None]
-            gradient[:, 0] += gradient[:, 2] * FOLD_LEAN[0] * side
-            gradient[:, 1] += gradient[:, 2] * FOLD_LEAN[1]
+            gradient += gradient[:, 2:] * bend
             relief.gradient[at] += gradient
             relief.cavity[at] += np.clip(value * seen * (0.75 if height > 0.004 else 0.4), -1.0, 1.0)
 

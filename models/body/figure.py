@@ -42,6 +42,15 @@ def unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.maximum(length, 1e-12)[..., None]
 
 
+def vertex_normals(vertices: np.ndarray, faces: np.ndarray) -> np.ndarray:
+    """(V, 3) unit normals, the faces around each vertex weighted by area."""
+    normals = np.zeros_like(vertices)
+    of_faces = face_normals(vertices, faces)
+    for corner in range(3):
+        np.add.at(normals, faces[:, corner], of_faces)
+    return unit(normals)
+
+
 class Figure:
     """A character made ready for posing many times.
 

@@ -63,9 +63,9 @@ class FitWeights:
     """Distance from the rest pose, in sigmas."""
     limit: float = 1.0
     """Bending of elbows and knees beyond their range or about other axes, in sigmas."""
-    acceleration: float = 0.7
+    acceleration: float = 0.4
     """Acceleration of landmarks in space, per cent of the height per frame^2, at 30 frames per second."""
-    turning: float = 6.0
+    turning: float = 3.0
     """Second differences of joint rotations, radians per frame^2, at 30 frames per second."""
     depth_acceleration: float = 1.0
     """Acceleration of the root along the view, in addition; per cent of the height per frame^2."""
@@ -93,6 +93,8 @@ class Observations:
     """(T,) height of the standing person in pixels at the distance of each frame."""
     H_next: np.ndarray
     """(T-1, 3, 3) motion of the scene in the image."""
+    ground_drift: np.ndarray
+    """(T-1, 2) pixels a frame: how the ground under the feet moves against the background."""
     standing: np.ndarray
     """(T-1, 4) 0..1: how surely each of ``FOOT_POINTS`` rests from this frame to the next."""
     rate_factor: float
@@ -238,6 +240,12 @@ def add_motion_terms(
     system.add_bending(values * scale, scale)
 
 
+def carry(points: np.ndarray, H_next: np.ndarray) -> np.ndarray:
+    """(M, K, 2): where the scene's motion takes image points (M, K, 2) to, by one transform (M, 3, 3) a frame."""
+    moved = np.concatenate([points, np.ones((*points.shape[:2], 1))], -1) @ H_next.transpose(0, 2, 1)
+    return moved[..., :2] / moved[..., 2:]
+
+
 def add_contact_term(
     system: NormalEquations, posed: Posed, seen: Observations, intrinsics: np.ndarray, weights: FitWeights, height: float
 ) -> None:
@@ -247,8 +255,7 @@ def add_contact_term(
     points, jacobian = posed.points[:, FOOT_POINTS], posed.jacobian[:, FOOT_POINTS]
     pixels, slope = project(points, intrinsics)
     per_cent = 100.0 / seen.size_px[:-1, None, None]
-    carried = np.concatenate([pixels[:-1], np.ones((*pixels[:-1].shape[:2], 1))], -1) @ seen.H_next.transpose(0, 2, 1)
-    drift = (pixels[1:] - carried[..., :2] / carried[..., 2:]) * per_cent
+    drift = (pixels[1:] - carry(pixels[:-1], seen.H_next) - seen.ground_drift[:, None]) * per_cent
     trust = np.sqrt(seen.standing)[..., None]
     moved = slope @ jacobian
     before = -np.einsum("tij,tkjp->tkip", seen.H_next[:, :2, :2], moved[:-1])

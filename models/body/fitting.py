@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation
+from threadpoolctl import threadpool_limits
 
 from core.errors import InputError
 from core.types import BodyParams, CameraPath, FootContacts, PoseTrack
@@ -29,6 +30,7 @@ from models.body.fit_terms import (
     add_image_term,
     add_motion_terms,
     add_prior_term,
+    carry,
     direction_pairs,
     image_trust,
     prior_of,
@@ -44,7 +46,7 @@ DEFAULT_FOCAL = 0.9
 WINDOW, OVERLAP = 300, 40
 #: Limits of the proportions, and the number of frames that they are measured on.
 SCALE_LOW, SCALE_HIGH, SCALE_FRAMES = 0.85, 1.15, 80
-#: Speed of a heel or toe against the scene at which its trust as a standing point falls to 1/e, per cent of the height
+#: Speed of a heel or toe against the ground at which its trust as a standing point falls to 1/e, per cent of the height
 #: per frame at 30 frames per second.
 _STANDING_SPEED = 0.9
 #: Largest step of a rotation in one iteration, radians.
@@ -63,7 +65,7 @@ class Schedule:
 
 SCHEDULES: dict[str, Schedule] = {
     "quick": Schedule(((8.0, 4), (5.0, 3)), ((40.0, 2), (8.0, 3), (5.0, 3))),
-    "thorough": Schedule(((8.0, 5), (5.0, 5)), ((40.0, 3), (8.0, 5), (5.0, 6))),
+    "thorough": Schedule(((8.0, 5), (5.0, 4)), ((40.0, 3), (8.0, 4), (5.0, 6))),
     "best": Schedule(((8.0, 8), (5.0, 10)), ((40.0, 4), (8.0, 8), (5.0, 14))),
 }
 
@@ -135,18 +137,9 @@ def fit_body(
     if not present.any():
         raise InputError("No frame shows a person to fit a body to.", "Choose a clip in which a person can be seen.")
     fit = _Fit(pose, image_size, rest, fps, intrinsics, SCHEDULES[quality], camera, contacts, weights or FitWeights())
-    report = progress or (lambda _fraction, _text: None)
-    report(0.0, "measuring proportions")
-    scales = fit.proportions(np.flatnonzero(present)) if proportions else np.ones(len(SCALE_NAMES))
-    rotations = np.zeros((len(pose), len(JOINT_NAMES), 3))
-    place = np.zeros((len(pose), 3))
-    done = 0
-    for start, end in _runs(present):
-        for first, last in _windows(start, end):
-            state = fit.window(first, last, scales)
-            _join(rotations, place, state, first, start, last)
-            done += last - first
-            report(min(done / present.sum(), 1.0), "fitting the body")
+    # Thousands of small matrices: a second BLAS thread costs more than it gives, above all beside other work.
+    with threadpool_limits(limits=1, user_api="blas"):
+        rotations, place, scales = fit.run(present, proportions, progress or (lambda _fraction, _text: None))
     held = _nearest(present)
     shape = dict(rest.shape) | ({name: float(scale) for name, scale in zip(SCALE_NAMES, scales, strict=True)} if proportions else {})
     params = BodyParams(
@@ -219,7 +212,20 @@ class _Fit:
         self._fps = fps
         steps = max(len(pose) - 1, 0)
         self._H_next = np.tile(np.eye(3), (steps, 1, 1)) if camera is None else camera.H_next_source
+        self._travels = camera is not None and not camera.is_static
         self._contact = np.zeros((len(pose), 2), bool) if contacts is None else contacts.contact
+
+    def run(self, present: np.ndarray, proportions: bool, report: Progress) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Rotations (T, J, 3) and places (T, 3), filled where the person is ``present``, and the proportions (S,)."""
+        report(0.0, "measuring proportions")
+        scales = self.proportions(np.flatnonzero(present)) if proportions else np.ones(len(SCALE_NAMES))
+        rotations = np.zeros((len(present), len(JOINT_NAMES), 3))
+        place = np.zeros((len(present), 3))
+        for start, end in _runs(present):
+            for first, last in _windows(start, end):
+                _join(rotations, place, self.window(first, last, scales), first, start, last)
+                report(float(present[:last].sum() / present.sum()), "fitting the body")
+        return rotations, place, scales
 
     def _start(self, frames: np.ndarray) -> tuple[PoseState, Observations]:
         """First pose and observations of some frames (consecutive, where neighbours matter)."""
@@ -231,30 +237,42 @@ class _Fit:
         size = self.intrinsics[1, 1] * self._height / state.place[:, 2]
         pairs, pair_weight = direction_pairs()
         bones = world[:, pairs[:, 1]] - world[:, pairs[:, 0]]
-        steps = frames[:-1]
+        standing, ground = self._standing(landmarks, frames, size)
         observations = Observations(
             landmarks=landmarks,
             trust=weight * image_trust(),
             directions=bones / np.maximum(np.linalg.norm(bones, axis=-1, keepdims=True), 1e-6),
             direction_trust=np.sqrt(weight[:, pairs[:, 0]] * weight[:, pairs[:, 1]]) * pair_weight,
             size_px=size,
-            H_next=self._H_next[steps],
-            standing=self._standing(landmarks, frames, size),
+            H_next=self._H_next[frames[:-1]],
+            ground_drift=ground,
+            standing=standing,
             rate_factor=(self._fps / 30.0) ** 2,
         )
         return state, observations
 
-    def _standing(self, landmarks: np.ndarray, frames: np.ndarray, size: np.ndarray) -> np.ndarray:
-        """(T-1, 4): how surely each heel and toe rests from a frame to the next."""
+    def _standing(self, landmarks: np.ndarray, frames: np.ndarray, size: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """How surely each heel and toe rests from a frame to the next (T-1, 4), and how the ground moves there (T-1, 2).
+
+        The ground under the feet moves as the scene behind does only while the camera merely turns. Where it travels
+        along, the standing feet themselves show by how many pixels a frame the ground moves more than the background.
+        """
         if len(frames) < 2:
-            return np.zeros((0, 4))
+            return np.zeros((0, 4)), np.zeros((0, 2))
         points = gaussian_filter1d(landmarks[:, FOOT_POINTS], 1.0, axis=0, mode="nearest")
-        H = self._H_next[frames[:-1]]
-        carried = np.concatenate([points[:-1], np.ones((*points[:-1].shape[:2], 1))], -1) @ H.transpose(0, 2, 1)
-        speed = np.linalg.norm(points[1:] - carried[..., :2] / carried[..., 2:], axis=-1)
-        speed = speed * (100.0 * self._fps / 30.0) / size[:-1, None]
-        contact = (self._contact[frames[:-1]] & self._contact[frames[1:]]).repeat(2, axis=1)
-        return contact * np.exp(-((speed / _STANDING_SPEED) ** 2))
+        velocity = points[1:] - carry(points[:-1], self._H_next[frames[:-1]])
+        contact = (self._contact[frames[:-1]] & self._contact[frames[1:]]).repeat(2, axis=1).astype(float)
+        limit = _STANDING_SPEED / 100.0 * size[:-1, None] * 30.0 / self._fps
+        ground = np.zeros((len(velocity), 2))
+        if self._travels and contact.sum() >= self._fps / 2:
+            middle = np.median(velocity[contact > 0], axis=0)
+            share = contact * np.exp(-((np.linalg.norm(velocity - middle, axis=-1) / (2 * limit)) ** 2))
+            spread = self._fps / 2
+            total = gaussian_filter1d(share.sum(1), spread, mode="nearest")[:, None]
+            pulled = gaussian_filter1d((share[..., None] * (velocity - middle)).sum(1), spread, axis=0, mode="nearest")
+            ground = middle + pulled / (total + 0.1)
+        speed = np.linalg.norm(velocity - ground[:, None], axis=-1)
+        return contact * np.exp(-((speed / limit) ** 2)), ground
 
     def proportions(self, frames: np.ndarray) -> np.ndarray:
         """(S,) factors that fit the person best, on a sample of frames, each frame by itself."""

@@ -19,7 +19,7 @@ from scipy.optimize import nnls
 
 from core.types import BodyMesh, ShotLook
 from models.body.embree import RayScene, project, rasterize, window_of
-from models.body.figure import face_normals, unit
+from models.body.figure import unit, vertex_normals
 from models.body.shading import UP
 from utils.photometry import linear_from_srgb, luminance
 
@@ -168,11 +168,8 @@ def _collect_person(evidence: _Evidence, sample: LookSample, linear: np.ndarray,
     keep = eroded[np.minimum(rows, size[1] - 1), np.minimum(columns, size[0] - 1)]
     y, x, rows, columns = y[keep], x[keep], rows[keep], columns[keep]
     corners = sample.mesh.faces[fragments.pix_to_face[y, x]]
-    normals = np.zeros_like(sample.mesh.vertices)
-    of_faces = face_normals(sample.mesh.vertices, sample.mesh.faces)
-    for corner in range(3):
-        np.add.at(normals, sample.mesh.faces[:, corner], of_faces)
-    smooth = np.einsum("sk,skc->sc", fragments.bary_coords[y, x], unit(normals)[corners])
+    normals = vertex_normals(sample.mesh.vertices, sample.mesh.faces)
+    smooth = np.einsum("sk,skc->sc", fragments.bary_coords[y, x], normals[corners])
     evidence.colors.append(linear[rows, columns])
     evidence.normals.append(unit(smooth))
 

@@ -12,10 +12,10 @@ from scipy.spatial import cKDTree
 
 from models.body.character import Character
 from models.body.embree import RayScene
-from models.body.figure import PosedFigure, face_normals, unit
+from models.body.figure import PosedFigure, vertex_normals
 
 #: Distance between probes in the rest pose, metres.
-PROBE_SPACING = 0.034
+PROBE_SPACING = 0.042
 #: How far rays start off the surface, and how far they look, metres.
 LIFT, REACH = 0.006, 0.9
 
@@ -61,11 +61,7 @@ class OcclusionModel:
     """
 
     def __init__(self, character: Character, rays: int) -> None:
-        normals = np.zeros_like(character.vertices)
-        of_faces = face_normals(character.vertices, character.faces)
-        for corner in range(3):
-            np.add.at(normals, character.faces[:, corner], of_faces)
-        normals = unit(normals)
+        normals = vertex_normals(character.vertices, character.faces)
         layer = np.zeros(len(normals), np.int64)
         layer[character.faces.ravel()] = np.repeat(character.layer, 3)
         self.probes = _choose_probes(character.vertices, normals, layer)

@@ -17,7 +17,7 @@ from models.body.detail import DetailModel, noise
 from models.body.embree import Fragments, RayScene, camera_rays, project, rasterize, window_of
 from models.body.figure import Figure, PosedFigure, unit
 from models.body.occlusion import OcclusionModel, frames_around, hemisphere
-from models.body.shading import UP, Samples, SurfaceTable, dot, shade
+from models.body.shading import UP, Samples, SurfaceTable, dot, expose, shade
 
 #: Depth step between neighbouring pixels that counts as an edge, metres.
 DEPTH_STEP = 0.03
@@ -25,6 +25,8 @@ DEPTH_STEP = 0.03
 SUN_SLOPE, SOFT_SLOPE = 0.02, 0.5
 #: Which of sixteen points each pixel of a 4 x 4 pattern takes (an ordered dither: neighbours are far apart).
 PLACES = np.array([0, 8, 2, 10, 12, 4, 14, 6, 3, 11, 1, 9, 15, 7, 13, 5])
+#: What the inner side of cloth sees of light, sky and ground, where a sleeve or a hem shows it.
+INSIDE = np.array([0.15, 0.2, 0.2], np.float32)
 #: How far behind a surface a ray that passes through it goes on, metres.
 STEP_BEHIND = 0.0004
 #: Wavelength across the wisps at the fringe of hair, metres.
@@ -52,8 +54,8 @@ class View:
 class Layer:
     """A drawn figure in crop pixels."""
 
-    radiance: np.ndarray
-    """(H, W, 3) float32, linear RGB before exposure, not multiplied by alpha; 0 where alpha is 0."""
+    color: np.ndarray
+    """(H, W, 3) float32, linear RGB of the footage (exposed, hazed), not multiplied by alpha; 0 where alpha is 0."""
     alpha: np.ndarray
     """(H, W) float32, 0..1, anti-aliased."""
     motion: np.ndarray
@@ -112,16 +114,12 @@ class FigureRenderer:
         centre = rasterize(scene, view.intrinsics, view.H_crop_source, view.size, window)
         edges = self._edges(centre)
         pixels, hits, weight = self._samples(scene, posed, centre, edges, view)
-        layer = np.zeros((height * width, 6), np.float32)
+        picture = np.zeros((height, width, 6), np.float32)
         if len(pixels):
             openness = self._openness(scene, posed, look)
             values = self._lit(scene, posed, displacement, openness, hits, pixels, view, look)
-            for channel in range(values.shape[1]):
-                layer[:, channel] = np.bincount(pixels, values[:, channel] * weight, height * width)
-        alpha = layer[:, 5].copy()
-        layer[:, :5] /= np.maximum(alpha, 1e-6)[:, None]
-        picture = layer.reshape(height, width, 6)
-        return Layer(picture[..., :3], np.clip(alpha, 0, 1).reshape(height, width), np.ascontiguousarray(picture[..., 3:5]))
+            _gather(picture, values * weight[:, None], pixels)
+        return Layer(picture[..., :3], np.minimum(picture[..., 5], 1.0), np.ascontiguousarray(picture[..., 3:5]))
 
     def _openness(self, scene: RayScene, posed: PosedFigure, look: ShotLook) -> np.ndarray:
         if self._occlusion is not None:
@@ -206,7 +204,7 @@ class FigureRenderer:
         view: View,
         look: ShotLook,
     ) -> np.ndarray:
-        """(S, 6): radiance, motion, 1."""
+        """(S, 6): colour, motion, 1."""
         face = hits.pix_to_face
         corners = self.character.faces[face]
         moving = np.concatenate(
@@ -229,12 +227,12 @@ class FigureRenderer:
             strand=unit(mixed[:, 21:24]),
             albedo=albedo * relief.tint[:, None],
             surface=surface,
-            openness=np.where(inside_out[:, None], 0.5, 1.0) * mixed[:, 18:21],
+            openness=np.where(inside_out[:, None], INSIDE, mixed[:, 18:21]),
             sunlit=self._sunlit(scene, position, normal, pixels, view, look),
             cavity=relief.cavity,
         )
-        radiance = shade(samples, self._table, look)
-        return np.concatenate([radiance, mixed[:, 24:26], np.ones((len(face), 1), np.float32)], axis=1)
+        color = expose(shade(samples, self._table, look), look)
+        return np.concatenate([color, mixed[:, 24:26], np.ones((len(face), 1), np.float32)], axis=1)
 
     def _bump(
         self, posed: PosedFigure, face: np.ndarray, corners: np.ndarray, normal: np.ndarray, gradient: np.ndarray
@@ -280,6 +278,15 @@ class FigureRenderer:
             blocked += scene.occluded(origins, toward)
         result[lit] = 1.0 - blocked / self._shadow_rays
         return _smooth_over_pixels(result, pixels, view.size)
+
+
+def _gather(picture: np.ndarray, weighted: np.ndarray, pixels: np.ndarray) -> None:
+    """Sum weighted samples in their pixels, in place; the last channel is the cover, the others are divided by it."""
+    height, width, channels = picture.shape
+    used, place = np.unique(pixels, return_inverse=True)
+    total = np.stack([np.bincount(place, weighted[:, c], len(used)) for c in range(channels)], axis=1)
+    total[:, :-1] /= np.maximum(total[:, -1:], 1e-6)
+    picture.reshape(height * width, channels)[used] = total
 
 
 def _smooth_over_pixels(values: np.ndarray, pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:

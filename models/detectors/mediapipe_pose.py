@@ -3,10 +3,12 @@
 Its two networks are driven directly through their subgraphs instead of the ready-made ``Pose`` solution, which follows
 whomever it likes and keeps a state of its own: ``PoseDetectionCpu`` finds people in a picture, ``PoseLandmarkByRoiCpu``
 reads one person in an upright square *region* that is cut out here. So the region, and with it the person, is ours to
-choose, pixels are exact, big frames are shrunk properly before the network sees them, and any frame may follow any other.
+choose, pixels are exact, big frames are shrunk properly before the network sees them, and any frame may follow any
+other.
 
 The package holds one landmark network ("full"); the "lite" and "heavy" ones would have to be downloaded. Complexity
-therefore buys passes: 2 reads each frame twice, once mirrored, and takes the mean.
+therefore buys passes: 2 reads each frame twice, once mirrored, and takes the mean; 0 looks for small people, in tiles
+of the frame, only where the whole frame shows nobody.
 """
 
 from __future__ import annotations
@@ -24,15 +26,10 @@ import numpy as np
 from core.errors import ModelUnavailable
 from core.types import LANDMARK_NAMES, Detection
 from models.detector import PersonBox
+from models.detectors.region import NETWORK_SIDE, REGION_SCALE, Region, apply_affine, cut, paste_mask
 
-#: Side of the landmark network's input and of its mask, pixels.
-NETWORK_SIDE = 256
-#: A region is this much larger than the circle around the person (the network was trained so).
-REGION_SCALE = 1.25
 #: Least confidence that a region holds a person at all.
 MIN_PRESENCE = 0.5
-#: Soft mask values above this are the person; measured as the least biased cut against mattes of known scenes.
-MASK_THRESHOLD = 0.42
 #: Least score of a detection in ``find_people``.
 MIN_DETECTION = 0.4
 
@@ -86,35 +83,6 @@ _MIRROR = _mirror_order()
 
 
 @dataclass(frozen=True)
-class Region:
-    """The upright square in which a person is read. ``up`` points along the body, hips to head."""
-
-    center: np.ndarray
-    """(2,) float64, pixels, about the hips."""
-    side: float
-    """Pixels."""
-    up: np.ndarray
-    """(2,) float64, unit vector."""
-
-    @classmethod
-    def from_points(cls, hips: np.ndarray, rim: np.ndarray) -> Region | None:
-        """From the middle of the hips and a point on the circle around the body; ``None`` if they coincide."""
-        reach = float(np.hypot(*(rim - hips)))
-        if reach < 2:
-            return None
-        return cls(hips, 2 * REGION_SCALE * reach, (rim - hips) / reach)
-
-    @property
-    def frame_region(self) -> np.ndarray:
-        """(2, 3) float64, network pixels -> frame pixels."""
-        step = self.side / NETWORK_SIDE
-        right, down = np.array([-self.up[1], self.up[0]]), -self.up
-        turn = np.stack([right, down], axis=1) * step
-        middle = (NETWORK_SIDE - 1) / 2
-        return np.column_stack([turn, self.center - turn @ [middle, middle]])
-
-
-@dataclass(frozen=True)
 class _Reading:
     """What the landmark network says about one region, in frame pixels."""
 
@@ -133,6 +101,7 @@ class MediaPipeDetector:
 
     def __init__(self, complexity: int = 1) -> None:
         self._mirrored = complexity == 2
+        self._tiles_always = complexity > 0
         self._last: tuple[np.ndarray, Region] | None = None
         with _quiet():
             self._finder, self._reader, self._whole = _load_graphs()
@@ -160,9 +129,10 @@ class MediaPipeDetector:
 
     def _regions_in(self, rgb: np.ndarray) -> list[Region]:
         """One region for each person that the detection network sees, in the whole frame and in tiles of it."""
-        found: list[tuple[float, Region]] = []
-        for x0, y0, x1, y1 in _tiles(rgb.shape[1], rgb.shape[0]):
-            found += self._find_in(rgb, x0, y0, x1, y1)
+        found = self._find_in(rgb, 0, 0, rgb.shape[1], rgb.shape[0])
+        if self._tiles_always or not found:
+            for x0, y0, x1, y1 in _tiles(rgb.shape[1], rgb.shape[0]):
+                found += self._find_in(rgb, x0, y0, x1, y1)
         found.sort(key=lambda item: -item[0])
         kept: list[Region] = []
         for _, region in found:
@@ -245,7 +215,7 @@ class MediaPipeDetector:
         return None
 
     def _read(self, rgb: np.ndarray, region: Region) -> _Reading | None:
-        crop = _cut(rgb, region)
+        crop = cut(rgb, region)
         reading = self._read_crop(crop, region, mirrored=False)
         if reading is None or not self._mirrored:
             return reading
@@ -264,9 +234,9 @@ class MediaPipeDetector:
             points, world, mask = points[_MIRROR], world[_MIRROR] * [-1, 1, 1], mask[:, ::-1]
             points[:, 0], auxiliary[:, 0] = 1 - points[:, 0], 1 - auxiliary[:, 0]
         to_frame = region.frame_region
-        points[:, :2] = _apply(to_frame, points[:, :2] * NETWORK_SIDE - 0.5)
+        points[:, :2] = apply_affine(to_frame, points[:, :2] * NETWORK_SIDE - 0.5)
         points[:, 2] *= region.side
-        auxiliary = _apply(to_frame, auxiliary * NETWORK_SIDE - 0.5)
+        auxiliary = apply_affine(to_frame, auxiliary * NETWORK_SIDE - 0.5)
         turn = to_frame[:, :2] * NETWORK_SIDE / region.side
         world[:, :2] = world[:, :2] @ turn.T
         return _Reading(
@@ -279,7 +249,7 @@ class MediaPipeDetector:
 
     def _detection(self, rgb: np.ndarray, found: tuple[_Reading, Region]) -> Detection | None:
         reading, region = found
-        mask = _paste_mask(reading.soft_mask, region, rgb.shape[1], rgb.shape[0])
+        mask = paste_mask(reading.soft_mask, region, rgb.shape[1], rgb.shape[0])
         columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
         if len(columns) < 4 or len(rows) < 4:
             return None
@@ -295,7 +265,9 @@ def _load_graphs() -> tuple[Any, Any, Any]:
         from mediapipe.framework.formats import rect_pb2
         from mediapipe.python.solution_base import SolutionBase
     except ImportError as error:
-        raise ModelUnavailable(f"MediaPipe cannot be loaded: {error}.", "Install it with: pip install mediapipe==0.10.21.")
+        raise ModelUnavailable(
+            f"MediaPipe cannot be loaded: {error}.", "Install it with: pip install mediapipe==0.10.21."
+        ) from error
     threshold = {"posedetectioncpu__TensorsToDetectionsCalculator.min_score_thresh": MIN_DETECTION}
     finder = SolutionBase(
         graph_config=text_format.Parse(_DETECTION_GRAPH, calculator_pb2.CalculatorGraphConfig()),
@@ -325,71 +297,16 @@ def _quiet() -> Iterator[None]:
 
 
 def _tiles(width: int, height: int) -> list[tuple[int, int, int, int]]:
-    """The whole frame and overlapping squares of 0.6 of its short side: (x0, y0, x1, y1) each."""
+    """Overlapping squares of 0.6 of the frame's short side: (x0, y0, x1, y1) each; none in a tiny frame."""
     side = int(0.6 * min(width, height))
     if side < 96:
-        return [(0, 0, width, height)]
+        return []
 
     def starts(length: int) -> np.ndarray:
         count = int(np.ceil((length - side) / (0.7 * side))) + 1
         return np.linspace(0, length - side, count).round().astype(int)
 
-    tiles = [(int(x), int(y), int(x) + side, int(y) + side) for y in starts(height) for x in starts(width)]
-    return [(0, 0, width, height), *tiles]
-
-
-def _cut(rgb: np.ndarray, region: Region) -> np.ndarray:
-    """(256, 256, 3) uint8: the region's pixels; shrunk by area first where it is large, so that nothing aliases."""
-    to_frame = region.frame_region
-    shrink = int(region.side / NETWORK_SIDE)
-    if shrink >= 2:
-        reach = 0.75 * region.side
-        x0, y0 = np.maximum(np.floor(region.center - reach), 0).astype(int)
-        x1, y1 = np.ceil(region.center + reach).astype(int)
-        window = rgb[y0:y1, x0:x1]
-        width, height = max(window.shape[1] // shrink, 1), max(window.shape[0] // shrink, 1)
-        window = window[: height * shrink, : width * shrink]
-        if window.size:
-            rgb = cv2.resize(window, (width, height), interpolation=cv2.INTER_AREA)
-            to_frame = to_frame.copy()
-            to_frame[:, 2] -= [x0, y0]
-            to_frame = to_frame / shrink
-            to_frame[:, 2] += 0.5 / shrink - 0.5
-    size = (NETWORK_SIDE, NETWORK_SIDE)
-    return cv2.warpAffine(rgb, to_frame, size, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
-
-
-def _paste_mask(soft: np.ndarray, region: Region, width: int, height: int) -> np.ndarray:
-    """(H, W) bool: the region's soft mask, rid of stray islands, put into the frame and cut at the threshold."""
-    mask = np.zeros((height, width), bool)
-    person = _main_pieces(soft > MASK_THRESHOLD)
-    rows, columns = np.flatnonzero(person.any(axis=1)), np.flatnonzero(person.any(axis=0))
-    if not len(rows):
-        return mask
-    left, top, right, bottom = columns[0] - 2, rows[0] - 2, columns[-1] + 2, rows[-1] + 2
-    corners = np.array([[left, top], [right, top], [left, bottom], [right, bottom]], np.float64)
-    corners = _apply(region.frame_region, corners)
-    x0, y0 = np.maximum(np.floor(corners.min(axis=0)), 0).astype(int)
-    x1, y1 = np.minimum(np.ceil(corners.max(axis=0)) + 1, [width, height]).astype(int)
-    if x1 <= x0 or y1 <= y0:
-        return mask
-    to_window = region.frame_region.copy()
-    to_window[:, 2] -= [x0, y0]
-    # A rim of two pixels stays soft around what is kept, so that the outline is found between pixels.
-    near = cv2.dilate(person.astype(np.uint8), np.ones((5, 5), np.uint8))
-    window = cv2.warpAffine(soft * near, to_window, (int(x1 - x0), int(y1 - y0)), flags=cv2.INTER_LINEAR)
-    mask[y0:y1, x0:x1] = window > MASK_THRESHOLD
-    return mask
-
-
-def _main_pieces(mask: np.ndarray) -> np.ndarray:
-    """Bool: without the islands that are smaller than a twentieth of the largest piece."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8))
-    if count < 2:
-        return mask
-    keep = stats[:, cv2.CC_STAT_AREA] >= 0.05 * stats[1:, cv2.CC_STAT_AREA].max()
-    keep[0] = False
-    return keep[labels]
+    return [(int(x), int(y), int(x) + side, int(y) + side) for y in starts(height) for x in starts(width)]
 
 
 def _stature(landmarks: np.ndarray) -> float:
@@ -423,11 +340,6 @@ def _mean_reading(first: _Reading, second: _Reading, region: Region) -> _Reading
         soft_mask=(first.soft_mask + second.soft_mask) / 2,
         presence=(first.presence + second.presence) / 2,
     )
-
-
-def _apply(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """(N, 2) points through a (2, 3) affine matrix."""
-    return points @ matrix[:, :2].T + matrix[:, 2]
 
 
 def _overlap(a: np.ndarray, b: np.ndarray) -> float:

@@ -151,7 +151,6 @@ class AvatarGenerator:
         from models.body.embree import RayScene, project
         from models.body.ground_shadow import ground_shadow
         from models.body.renderer import View
-        from models.body.shading import expose
 
         height, width = request.masks.shape[1:]
         body = request.body
@@ -174,7 +173,7 @@ class AvatarGenerator:
         layer = self._renderer.render(scene, posed, displacement, view, look)
         rays = max(8, self.options.occlusion_rays)
         shadow = ground_shadow(scene, view, look, foot, rays)
-        color = srgb_from_linear(_bleed(expose(layer.radiance, look), layer.alpha))
+        color = srgb_from_linear(_bleed(layer.color, layer.alpha))
         return color, layer.alpha, shadow, layer.motion * (layer.alpha > 0)[..., None]
 
 
@@ -193,16 +192,18 @@ def _bleed(color: np.ndarray, alpha: np.ndarray, reach: int = BLEED) -> np.ndarr
     alpha:
         (H, W) float32.
     """
-    solid = (alpha > 0.02).astype(np.float32)
-    result = color * solid[..., None]
-    if not solid.any():
-        return result
-    weight = alpha * solid
-    spread, total = result * weight[..., None], weight
+    x, y, width, height = cv2.boundingRect((alpha > 0.02).astype(np.uint8))
+    if width == 0:
+        return color
+    box = np.s_[max(y - reach, 0) : y + height + reach, max(x - reach, 0) : x + width + reach]
+    solid = (alpha[box] > 0.02).astype(np.float32)
+    weight = alpha[box] * solid
+    result = color.copy()
+    near_color = result[box]
+    spread = cv2.multiply(near_color, cv2.merge([weight] * 3))
     for size in (3, 2 * reach + 1):
-        near = cv2.blur(total, (size, size))
-        filled = cv2.blur(spread, (size, size)) / np.maximum(near, 1e-6)[..., None]
+        near = cv2.blur(weight, (size, size))
         empty = (solid < 0.5) & (near > 1e-5)
-        result[empty] = filled[empty]
-        solid = np.where(empty, np.float32(1.0), solid)
+        near_color[empty] = cv2.blur(spread, (size, size))[empty] / near[empty][:, None]
+        solid[empty] = 1.0
     return result

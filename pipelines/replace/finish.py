@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -117,10 +117,8 @@ def encode(shot: Shot) -> None:
                     **times,
                 )
             )
-        frames = _finished(reader, finished)
-        for index, (source, picture, alpha) in enumerate(
-            shot.progress.track(prefetch(frames), "encode", info.frame_count)
-        ):
+        frames = stack.enter_context(closing(prefetch(_finished(reader, finished))))
+        for index, (source, picture, alpha) in enumerate(shot.progress.track(frames, "encode", info.frame_count)):
             result.write(picture)
             if beside is not None:
                 beside.write(np.hstack([_resized(source, half), _resized(picture, half)]))

@@ -10,7 +10,7 @@ import platform
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -207,11 +207,11 @@ def _perform_segment(
     shot: Shot, segment: Segment, path: Path, reader: VideoReader, plates: VideoReader | None, done: int, total: int
 ) -> None:
     """Draw one segment into its checkpoint."""
-    with SegmentWriter(path, segment) as writer:
-        if not shot.found[0].present[segment.start : segment.end].any():
+    if not shot.found[0].present[segment.start : segment.end].any():
+        with SegmentWriter(path, segment):
             return
-        state = begin_segment(shot, segment)
-        pairs = prefetch(_pairs(reader, plates, segment))
+    state = begin_segment(shot, segment)
+    with SegmentWriter(path, segment) as writer, closing(prefetch(_pairs(reader, plates, segment))) as pairs:
         for chunk in chunks(shot, state, pairs):
             for name, stage in PERFORM:
                 shot.progress.check()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from dataclasses import fields
 from typing import Any
 
@@ -69,14 +70,16 @@ def _first_pass(shot: Shot) -> None:
     settings, info = shot.settings, shot.info
     detector = create_detector(settings.detector, complexity=settings.detector_complexity)
     try:
-        with VideoReader(info) as reader, ThreadPoolExecutor(1) as beside:
+        with ExitStack() as stack:
+            reader = stack.enter_context(VideoReader(info))
+            beside = stack.enter_context(ThreadPoolExecutor(1))
             start = choose_person(reader.at(spread(info.frame_count, CHOOSING_FRAMES)), detector, settings.person)
             tracker = PersonTracker(detector, start, info.size, max_gap=settings.max_gap)
             camera = CameraTracker(settings.feature_points)
             motion: list[np.ndarray] = []
             pending: Future[np.ndarray | None] | None = None
-            frames = shot.progress.track(prefetch(reader.frames()), "detect", info.frame_count)
-            for index, rgb in enumerate(frames):
+            frames = stack.enter_context(closing(prefetch(reader.frames())))
+            for index, rgb in enumerate(shot.progress.track(frames, "detect", info.frame_count)):
                 found = tracker.feed(index, rgb)
                 # The camera is followed on the second core while the next frame's person is looked for.
                 _collect(pending, motion)
@@ -195,9 +198,12 @@ def _make_plate(shot: Shot) -> None:
     writer = VideoWriter(
         shot.run.file("plate.mp4"), info.size, info.rate, info.time_base, info.pts, crf=PLATE_QUALITY, color=info.color
     )
-    with VideoReader(info) as reader, VideoReader(info) as sampler, writer:
-        frames = plate_frames(_remembered(reader.frames(), held), sampler.at(builder.grid), builder)
-        for frame in shot.progress.track(frames, "plate", info.frame_count):
+    with ExitStack() as stack:
+        reader, sampler = (stack.enter_context(VideoReader(info)) for _ in range(2))
+        stack.enter_context(writer)
+        sources = stack.enter_context(closing(prefetch(reader.frames())))
+        plates = plate_frames(_remembered(sources, held), sampler.at(builder.grid), builder)
+        for frame in shot.progress.track(plates, "plate", info.frame_count):
             source = held.pop(frame.index)
             writer.write(frame.rgb)
             removal.append(frame.removed)
@@ -214,7 +220,7 @@ def _make_plate(shot: Shot) -> None:
 
 def _remembered(frames: Iterator[np.ndarray], held: dict[int, np.ndarray]) -> Iterator[tuple[int, np.ndarray]]:
     """Number the frames, and keep each one until its plate is done (the plate runs a window behind)."""
-    for index, rgb in enumerate(prefetch(frames)):
+    for index, rgb in enumerate(frames):
         held[index] = rgb
         yield index, rgb
 

@@ -52,7 +52,7 @@ def assemble(spec: AvatarSpec, rest: RestBody) -> Character:
     for index, (parts, _) in enumerate(figure.layers):
         layers.append(_uncovered(parts, [depth for _, depth in figure.layers[index + 1 :]]))
     if spec.hair is not None:
-        layers.append(make_hair(body, spec.hair))
+        layers.append(make_hair(figure, spec.hair))
     return _character(spec.name, layers)
 
 

@@ -2,47 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
-from models.body.character import Material, Pattern, Surface
-from models.body.wardrobe.anatomy import Anatomy
+from models.body.wardrobe.cloth import Figure
+from models.body.wardrobe.hair_cap import HAIR, cap, strand_color
+from models.body.wardrobe.long_hair import long_hair, tied_hair
 from models.body.wardrobe.mesh import neighbours, smooth, unit, vertex_normals
 from models.body.wardrobe.noise import fractal, noise, smoothstep
 from models.body.wardrobe.part import Part
-from models.body.wardrobe.scalp import Scalp, combed, find_scalp, hairline, tangent
-from models.body.wardrobe.spec import AfroHair, Hair, ShortHair, linear
-
-HAIR = Surface(Material.HAIR, 0.38, specular=0.05, pattern=Pattern.STRANDS, pattern_strength=0.6)
+from models.body.wardrobe.scalp import find_scalp, hairline, tangent
+from models.body.wardrobe.spec import AfroHair, Hair, LongHair, ShortHair, TiedHair
 
 
-def cap(
-    body: Anatomy, scalp: Scalp, hair: Hair, thickness: np.ndarray, flow: np.ndarray, relief: float
-) -> Part:
-    """Hair that lies on the head: the scalp lifted by ``thickness`` (V,), combed into clumps along ``flow`` (V, 3)."""
-    clumps = combed(scalp.points, scalp.faces, flow, 3, 30, hair.seed)
-    strands = combed(scalp.points, scalp.faces, flow, 0, 14, hair.seed + 1)
-    wave = 1 + 0.5 * hair.curl * noise(scalp.points, 0.018, hair.seed + 2)
-    lumps = relief * thickness * (0.13 * clumps + 0.07 * strands) + hair.curl * 0.30 * thickness * fractal(scalp.points, 0.014, 2, 9)
-    points = scalp.points + (np.maximum(thickness * wave + lumps, 0.0008))[:, None] * scalp.normals
-    strand = tangent(flow, vertex_normals(points, scalp.faces))
-    albedo = strand_color(hair, np.clip(0.25 + 0.5 * thickness / max(thickness.max(), 1e-6), 0, 1), clumps, strands)
-    softness = smoothstep(scalp.inside, 0.010, 0.0)
-    weights = (scalp.source @ body.weights).tocsr()
-    return Part(points, scalp.faces, weights, albedo, (HAIR,), np.zeros(len(points), int), strand=strand, softness=softness)
-
-
-def strand_color(hair: Hair, along: np.ndarray, clumps: np.ndarray, strands: np.ndarray) -> np.ndarray:
-    """(V, 3) linear colour: darker roots, lighter tips, every clump and strand a little different."""
-    base = linear(hair.color)
-    light = 0.65 + (0.35 + 0.9 * hair.tips) * along
-    vary = 1 + 0.16 * np.clip(clumps, -2, 2) + 0.16 * np.clip(strands, -2, 2)
-    return np.clip(base * (light * np.clip(vary, 0.4, 1.7))[:, None], 0.002, 0.9)
-
-
-def short_hair(body: Anatomy, hair: ShortHair) -> list[Part]:
+def short_hair(figure: Figure, hair: ShortHair) -> list[Part]:
     """Short hair with a parting, longer on top than at the sides."""
+    body = figure.body
     field = hairline(body, hair.recede, hair.seed)
-    scalp = find_scalp(body, field)
+    scalp = find_scalp(body, field, 0.0045)
     face = body.face_frame
     u = face.unit
     part_x = hair.parting * 0.55 * u
@@ -63,9 +42,10 @@ def short_hair(body: Anatomy, hair: ShortHair) -> list[Part]:
     return [cap(body, scalp, hair, thickness, flow, 1.0)]
 
 
-def afro_hair(body: Anatomy, hair: AfroHair) -> list[Part]:
+def afro_hair(figure: Figure, hair: AfroHair) -> list[Part]:
     """A round head of tight curls."""
-    scalp = find_scalp(body, hairline(body, 0.1, hair.seed))
+    body = figure.body
+    scalp = find_scalp(body, hairline(body, 0.1, hair.seed), 0.005)
     grow = smoothstep(scalp.inside, -0.006, 0.030) ** 0.6
     curls = fractal(scalp.points, 0.011, 2, hair.seed) + 0.6 * noise(scalp.points, 0.028, hair.seed + 3)
     thickness = 0.002 + hair.length * grow * (0.9 + 0.20 * curls)
@@ -78,9 +58,15 @@ def afro_hair(body: Anatomy, hair: AfroHair) -> list[Part]:
     return [Part(points, scalp.faces, weights, albedo, (HAIR,), np.zeros(len(points), int), strand=strand, softness=softness)]
 
 
-MAKERS = {ShortHair: short_hair, AfroHair: afro_hair}
+#: The maker of each kind of hair.
+MAKERS: dict[type, Callable[[Figure, Any], list[Part]]] = {
+    ShortHair: short_hair,
+    AfroHair: afro_hair,
+    LongHair: long_hair,
+    TiedHair: tied_hair,
+}
 
 
-def make_hair(body: Anatomy, hair: Hair) -> list[Part]:
+def make_hair(figure: Figure, hair: Hair) -> list[Part]:
     """The parts of any kind of hair."""
-    return MAKERS[type(hair)](body, hair)
+    return MAKERS[type(hair)](figure, hair)

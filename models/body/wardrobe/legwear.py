@@ -16,6 +16,8 @@ from models.body.wardrobe.shell import Shell, creases, cut, rings, stretch, wide
 from models.body.wardrobe.spec import Leggings, Legwear, Shorts, Socks, linear
 
 _FAR = 1.0
+#: Where long legs are cut; what is longer falls straight on from there over the shoe.
+_ANKLE = 1.88
 
 
 def leg_length(body: Anatomy) -> float:
@@ -30,7 +32,8 @@ def make_legwear(figure: Figure, wear: Legwear) -> None:
     unit = leg_length(body)
     tilt = 0.12 * (body.points[:, 1] - body.joints["upperleg01.L"][1])
     waist = body.level(wear.waist) + tilt - body.points[:, 2]
-    ends = np.where(body.leg > 0, (wear.ends - body.leg) * unit, _FAR)
+    cut_at = min(wear.ends, _ANKLE)
+    ends = np.where(body.leg > 0, (cut_at - body.leg) * unit, _FAR)
     depth = np.minimum(waist, ends)
     side = _side_field(body)
     seams = [waist - 0.038, ends - 0.022, *([side - 0.012, side + 0.012] if wear.side_stripe else [])]
@@ -77,6 +80,10 @@ def _hang(shell: Shell, body: Anatomy, wear: Legwear) -> None:
     left = shell.points[:, 0] > 0
     for limb, mine in zip(body.legs, (left, ~left), strict=True):
         shell.points = widen(shell.points, limb, _leg_width(limb, wear), np.where(mine, share, 0))
+    for limb, mine in zip(body.legs, (left, ~left), strict=True):
+        longer = max(wear.ends - _ANKLE, 0) * leg_length(body)
+        low = np.clip((limb.coordinate(shell.points) - 1.45) / (_ANKLE - 1.45), 0, 1.2) * mine
+        shell.points = shell.points + (longer * low)[:, None] * np.array([0.0, 0.0, -1.0])
     middle = 0.004
     inside = smoothstep(shell.of(body.leg), 0.05, 0.3)
     x = shell.points[:, 0]
@@ -92,7 +99,7 @@ def _fold_depth(shell: Shell, body: Anatomy, wear: Legwear) -> np.ndarray:
     relief = np.zeros(len(points))
     for limb, mine in zip(body.legs, (points[:, 0] > 0, points[:, 0] <= 0), strict=True):
         knee = 0.7 * np.exp(-(((s - 1.05) / 0.2) ** 2))
-        stack = smoothstep(s, wear.ends - 0.5, wear.ends - 0.12) if wear.ends > 1.6 else 0.0
+        stack = smoothstep(s, 1.4, 1.8) if wear.ends > 1.6 else 0.0
         relief += np.where(mine, on_leg * (0.12 + knee + stack), 0) * rings(points, limb, 0.05, 31) * 0.0034
     hip = np.exp(-(((s - 0.12) / 0.2) ** 2)) * smoothstep(-body.points[:, 1][np.asarray(shell.source.argmax(axis=1)).ravel()], -0.05, 0.05)
     toward = np.stack([np.sign(points[:, 0]) * 0.8, np.zeros(len(points)), np.full(len(points), 0.6)], axis=1)
@@ -100,7 +107,7 @@ def _fold_depth(shell: Shell, body: Anatomy, wear: Legwear) -> np.ndarray:
     across = points - 0.85 * along[:, None] * toward
     relief += hip * fractal(across, 0.03, 2, 37) * 0.0045
     relief += on_leg * creases(points, np.array([0, 0, 1.0]), 0.07, 41) * 0.0022
-    ends = smoothstep((wear.ends - s) * leg_length(body), -0.002, 0.02) if wear.ends < 1.6 else 1.0
+    ends = smoothstep((min(wear.ends, _ANKLE) - s) * leg_length(body), -0.002, 0.02)
     below_waist = smoothstep(body.level(wear.waist) - 0.045 - points[:, 2], 0.0, 0.06)
     return (0.35 + 0.65 * wear.fit) * relief * ends * below_waist
 

@@ -125,6 +125,18 @@ def subdivide(faces: np.ndarray, count: int, where: np.ndarray | None = None) ->
     return split_edges(faces, count, cut, np.full(len(edges), 0.5), edges, face_edges)
 
 
+def refine(faces: np.ndarray, points: np.ndarray, longest: float) -> tuple[np.ndarray, Matrix]:
+    """Halve the edges that are longer than ``longest`` until there are none."""
+    total: Matrix = sparse.identity(len(points), format="csr")
+    while True:
+        edges, face_edges = edges_of(faces)
+        cut = np.linalg.norm(points[edges[:, 0]] - points[edges[:, 1]], axis=1) > longest
+        if not cut.any():
+            return faces, total
+        faces, matrix, _ = split_edges(faces, len(points), cut, np.full(len(edges), 0.5), edges, face_edges)
+        points, total = matrix @ points, (matrix @ total).tocsr()
+
+
 def neighbours(faces: np.ndarray, count: int) -> Matrix:
     """(V, V) row-normalised adjacency: ``neighbours(...) @ x`` is the mean over each vertex's neighbours."""
     edges, _ = edges_of(faces)

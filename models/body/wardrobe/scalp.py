@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from models.body.wardrobe.anatomy import Anatomy
-from models.body.wardrobe.mesh import Matrix, edges_of, neighbours, smooth, subdivide, unit
+from models.body.wardrobe.mesh import Matrix, edges_of, neighbours, smooth, unit
 from models.body.wardrobe.noise import noise, smoothstep
 from models.body.wardrobe.shell import cut
 
@@ -56,13 +56,10 @@ def hairline(body: Anatomy, recede: float, seed: int) -> np.ndarray:
     return np.where(head, field, -0.05)
 
 
-def find_scalp(body: Anatomy, field: np.ndarray, rounds: int = 1) -> Scalp:
-    """Cut the scalp out of the head along the zero line of ``field`` (N,) and divide it ``rounds`` more times."""
-    shell = cut(body, body.parts["head"], [field])
+def find_scalp(body: Anatomy, field: np.ndarray, longest: float) -> Scalp:
+    """Cut the scalp out of the head along the zero line of ``field`` (N,), no edge longer than ``longest`` metres."""
+    shell = cut(body, body.parts["head"], [field], longest=longest)
     faces, source = shell.faces, shell.source
-    for _ in range(rounds):
-        faces, matrix, _ = subdivide(faces, source.shape[0])
-        source = (matrix @ source).tocsr()
     mean = neighbours(faces, source.shape[0])
     points = smooth(source @ body.points, mean, 1, 0.3)
     face = body.face_frame

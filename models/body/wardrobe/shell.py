@@ -10,7 +10,7 @@ from scipy import sparse
 
 from models.body.wardrobe.anatomy import Anatomy, Limb
 from models.body.wardrobe.mesh import (
-    Matrix, boundary_edges, cut_along, neighbours, smooth, subdivide, take_faces, unit, vertex_normals,
+    Matrix, boundary_edges, cut_along, neighbours, refine, smooth, take_faces, unit, vertex_normals,
 )  # fmt: skip
 from models.body.wardrobe.noise import noise, smoothstep
 
@@ -38,7 +38,13 @@ class Shell:
         return vertex_normals(self.points, self.faces)
 
 
-def cut(body: Anatomy, where: np.ndarray, limits: Sequence[np.ndarray], seams: Sequence[np.ndarray] = ()) -> Shell:
+def cut(
+    body: Anatomy,
+    where: np.ndarray,
+    limits: Sequence[np.ndarray],
+    seams: Sequence[np.ndarray] = (),
+    longest: float = 0.019,
+) -> Shell:
     """Cut the cloth out of the body.
 
     Parameters
@@ -49,10 +55,12 @@ def cut(body: Anatomy, where: np.ndarray, limits: Sequence[np.ndarray], seams: S
         Fields (N,) over the body; the cloth lies where all are positive and ends exactly on their zero lines.
     seams:
         Fields (N,) whose zero lines become edges of the mesh, so that colours can change sharply there.
+    longest:
+        Metres: longer edges are halved.
     """
     inside = where & np.all([(field[body.faces] > 0).any(axis=1) for field in limits], axis=0)
     faces, source = take_faces(body.faces, inside, len(body))
-    faces, matrix, _ = subdivide(faces, source.shape[0])
+    faces, matrix = refine(faces, source @ body.points, longest)
     source = matrix @ source
     for field in limits:
         faces, matrix, positive = cut_along(faces, source @ field)
@@ -165,6 +173,14 @@ class Drape:
             total, count = np.where(empty, grown_total, total), np.where(empty, grown_count, count)
         return total / np.maximum(count, 1e-9)
 
+    def _convex(self) -> np.ndarray:
+        """(ROWS, ANGLES) radius of the cloth, drawn taut round each section: hollows of the front and back are bridged."""
+        angle = (np.arange(self.ANGLES) + 0.0) * 2 * np.pi / self.ANGLES
+        cosine = np.cos(angle[:, None] - angle[None])
+        support = (self.radius[:, :, None] * cosine[None]).max(axis=1)
+        reach = np.where(cosine > 0.05, support[:, :, None] / np.maximum(cosine, 0.05)[None], np.inf)
+        return reach.min(axis=1)
+
     def __call__(self, points: np.ndarray, share: np.ndarray, slope: float, flare: float) -> np.ndarray:
         """Hang ``points`` (V, 3).
 
@@ -172,7 +188,7 @@ class Drape:
         (0 falls straight). ``flare``: metres added at the hem.
         """
         step = (self.top - self.bottom) / (self.ROWS - 1)
-        hung = self.radius.copy()
+        hung = self._convex()
         for row in range(1, self.ROWS):
             hung[row] = np.maximum(hung[row], hung[row - 1] - slope * step)
         hung += flare * (np.linspace(0, 1, self.ROWS) ** 1.5)[:, None]

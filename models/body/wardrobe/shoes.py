@@ -89,7 +89,7 @@ def _shoe(body: Anatomy, side: str, shoes: Shoes) -> list[Part]:
     foot = _Foot(body, side)
     t = -0.035 + 1.085 * (1 - np.cos(np.linspace(0, np.pi, _STATIONS))) / 2
     left, right, top = foot.extents(t)
-    ends = np.sqrt(np.clip(1 - np.clip((t - 0.80) / 0.253, 0, 1) ** 2.2, 0, 1)) * np.sqrt(np.clip(1 - np.clip((0.13 - t) / 0.168, 0, 1) ** 2.2, 0, 1))
+    ends = np.sqrt(np.clip(1 - np.clip((t - 0.80) / 0.25, 0, 1) ** 2.2, 0, 1)) * np.sqrt(np.clip(1 - np.clip((0.13 - t) / 0.165, 0, 1) ** 2.2, 0, 1))
     middle = (left + right) / 2
     bend = smoothstep(t, 0.72, 1.05) * 0.006 * foot.inner
     half = ((right - left) / 2 + 0.006) * ends + 0.0005
@@ -138,7 +138,7 @@ def _upper(
     t_face = np.repeat(t, _AROUND)[faces].mean(axis=1)
     sine_face = np.tile(sine[0], _STATIONS)[faces].mean(axis=1)
     toe_cap = (t_face > 0.83) & (sine_face < 0.98)
-    heel = (t_face < 0.12) & (sine_face < 0.8)
+    heel = (t_face < 0.10) & (sine_face < 0.9)
     which = np.where(toe_cap | heel, 1, 0)
     main = linear(shoes.color)
     second = linear(shoes.trim) if shoes.trim else main * 0.86

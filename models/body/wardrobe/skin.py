@@ -138,9 +138,9 @@ def _paint_details(
     face, u = body.face_frame, body.face_frame.unit
     tone = linear(skin.tone)
     lips = smoothstep(source @ body.painted("lips"), 0.25, 0.7)
-    color = linear(skin.lips) if skin.lips else tone * [0.80, 0.48, 0.46]
+    color = linear(skin.lips) if skin.lips else tone * [0.74, 0.46, 0.52]
     crease = np.exp(-(((points[:, 2] - face.mouth[2]) / (0.028 * u)) ** 2))
-    albedo += (lips * 0.85)[:, None] * (color * (1 - 0.35 * crease[:, None]) - albedo)
+    albedo += (lips * (0.85 if skin.lips else 0.62))[:, None] * (color * (1 - 0.35 * crease[:, None]) - albedo)
     inner = smoothstep(-(normals @ np.array([0, -1.0, 0])), -0.25, 0.25) * lips
     albedo *= 1 - 0.6 * inner[:, None]
     for eye in face.eyes:

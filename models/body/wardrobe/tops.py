@@ -154,7 +154,7 @@ def _fold_depth(shell: Shell, body: Anatomy, top: Top, hem: np.ndarray, sleeve: 
     across = points - 0.8 * along[:, None] * slant
     relief += free * armpit * noise(across, 0.035, 23) * 0.004
     near_edge = np.minimum.reduce([shell.of(hem) - 0.004, shell.of(sleeve) - 0.004])
-    return scale * relief * smoothstep(near_edge, -0.004, 0.03) * smoothstep(points[:, 2], body.level(1.02), body.level(0.86))
+    return 1.6 * scale * relief * smoothstep(near_edge, -0.004, 0.03) * smoothstep(points[:, 2], body.level(1.02), body.level(0.86))
 
 
 def _color(shell: Shell, body: Anatomy, top: Top, seams: list[np.ndarray], edges: tuple[np.ndarray, ...]):
