@@ -3,9 +3,9 @@
 
     python benchmarks/measure.py [--shared DIR] [--work DIR] [--preset NAME] [GROUP ...]
 
-Groups: ``clips`` (runner, demo, tennis against the independent yardstick), ``passthrough``, ``known`` (scenes with a known
-camera, mask and background), ``walk`` (the fitted body against its own render), ``memory`` (150 against 600 frames). All
-by default. The footage and the yardstick (``evaluate.py`` and others) are looked for in ``../shared``.
+Groups: ``clips`` (runner, demo, tennis against the independent yardstick), ``passthrough``, ``known`` (scenes with a
+known camera, mask and background), ``walk`` (the fitted body against its own render), ``memory`` (150 against 600
+frames). All by default. The footage and the yardstick (``evaluate.py`` and others) are looked for in ``../shared``.
 """
 
 from __future__ import annotations
@@ -132,14 +132,25 @@ def clips(place: Workplace) -> Iterator[Measure]:
 
 def passthrough(place: Workplace) -> Iterator[Measure]:
     """The engine that changes nothing: what is left is the codec."""
-    from utils.quality import psnr_of_files
-
     for name in ("runner", "demo"):
         clip = place.clip(name)
         folder, _, _ = place.replace(clip, "--engine", "passthrough")
         yield Measure(
             f"passthrough {name}: PSNR of the whole frame, dB", psnr_of_files(clip, folder / "result.mp4"), 42, ">="
         )
+
+
+def psnr_of_files(first: Path, second: Path) -> float:
+    """PSNR in dB over all pixels of all frames of two clips."""
+    import av
+    import numpy as np
+
+    errors = []
+    with av.open(str(first)) as a, av.open(str(second)) as b:
+        for x, y in zip(a.decode(video=0), b.decode(video=0), strict=True):
+            difference = x.to_ndarray(format="rgb24").astype(np.float32) - y.to_ndarray(format="rgb24")
+            errors.append(float(np.square(difference).mean()))
+    return round(float(10 * np.log10(255**2 / max(float(np.mean(errors)), 1e-9))), 2)
 
 
 def known(place: Workplace) -> Iterator[Measure]:

@@ -1,7 +1,7 @@
 """The plate: the scene without the person, frame by frame, in source pixels.
 
 The clip is handled in windows. What the person hides in a window is looked up in frames around it that show the place:
-they are warped along the camera's path into one reference frame of the window, refined there against the reference, and
+they are warped along the camera's path into one reference frame of the window, refined there against it, and
 the median of what is not on the person is the scene. Where no frame shows the place, the hole is inpainted. For each frame
 the scene is warped back, its light is matched to the frame around the hole, and only pixels of the hole are replaced.
 
@@ -35,11 +35,16 @@ _CELL = 8
 _RING = 14
 #: Things that move with the person reach this far from it, as a share of its height (a racket).
 _BAND = 0.4
+#: The scene is looked for far off the person first (this share of its height further than the grown mask), then off the
+#: grown mask, half of it and a seventh of it. So many samples must show a pixel at each level: few far off, where things
+#: that the person carries do not reach; one off the mask; and several close to it, where a single one may show its edge.
+_FAR = 0.12
+_LEAST_SAMPLES = (4, 1, 2, 3)
 #: Height of the person, in pixels, in the pictures in which frames are aligned and in the draft of the scene.
 _ALIGN_HEIGHT = 360.0
 _DRAFT_HEIGHT = 200.0
 #: A frame this far away counts a third of one close by: the farther, the less it fits (parallax, light).
-_NEAR = 60.0
+_NEAR = 75.0
 #: Within a window every so many frames are aligned with the reference; the others lie between.
 _ALIGN_EVERY = 6
 
@@ -102,7 +107,8 @@ class WindowPlate:
 
     def __init__(self, scene: np.ndarray, seen: np.ndarray, fits: dict[int, _Fit], width: int) -> None:
         self._scene, self._seen, self._fits, self._width = scene, seen, fits, width
-        self.coverage = float(np.mean([self.seen(t) for t in fits])) if fits else 1.0
+        self._shares = {t: self._seen_share(t) for t in fits}
+        self.coverage = float(np.mean(list(self._shares.values()))) if fits else 1.0
 
     def __contains__(self, t: int) -> bool:
         return t in self._fits
@@ -113,13 +119,16 @@ class WindowPlate:
 
     def seen(self, t: int) -> float:
         """Share of frame ``t``'s replaced pixels that another frame really shows, 0..1."""
+        return self._shares[t]
+
+    def _seen_share(self, t: int) -> float:
         removed = self.removal_mask(t)
         box = bounding_box(removed)
         if box is None:
             return 1.0
         left, top, right, bottom = box
         seen = self._fits[t].placement.to_frame(self._seen, box)
-        return float(seen[removed[top:bottom, left:right]].mean())
+        return float(np.count_nonzero(seen & removed[top:bottom, left:right]) / np.count_nonzero(removed))
 
     def frame(self, t: int, source_rgb: np.ndarray) -> np.ndarray:
         """The source frame with the person taken out.
@@ -192,7 +201,7 @@ class PlateBuilder:
         track: PersonTrack,
         *,
         inpaint: Inpaint = "telea",
-        samples: int = 24,
+        samples: int = 20,
         window: int = 32,
         fade: int = 6,
         reach: int = 240,
@@ -239,11 +248,15 @@ class PlateBuilder:
             return transforms.warp(small.view(bool), H, size)
 
         wanted = np.logical_or.reduce([cells(t, mask) for t, mask in hidden.items()])
-        shown = np.stack([cells(t, ~self._hole(t))[wanted] for t in candidates])
+        # A cell that is shown only close to the person counts, but less than one well off it.
+        bare = [person_hole(self._track, int(t), 1) for t in candidates]
+        shown = np.stack([cells(t, ~self._hole(t))[wanted] for t in candidates]) * np.float32(0.7)
+        shown += np.stack([cells(t, ~mask)[wanted] for t, mask in zip(candidates, bare, strict=True)]) * np.float32(0.3)
         nearness = np.exp(-np.abs(candidates - window.reference) / _NEAR)
-        times, chosen = np.zeros(shown.shape[1]), []
+        times = np.zeros(shown.shape[1])
+        chosen: list[int] = []
         for _ in range(min(self._samples, len(candidates))):
-            gain = (shown @ np.exp(-0.5 * times) + 1e-3) * nearness
+            gain = (shown @ np.exp(-0.4 * times) + 1e-3) * nearness
             gain[chosen] = -1.0
             best = int(np.argmax(gain))
             chosen.append(best)
@@ -267,7 +280,7 @@ class PlateBuilder:
         hidden = {t: mask for t in range(*window.span) if (mask := self._hole(t)).any()}
         region = self._region(window, hidden, margin=self._band())
         if region is None:
-            return WindowPlate(np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1), np.float32), {}, self._size[0])
+            return WindowPlate(np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1), bool), {}, self._size[0])
         stack = dict(samples)
         placements = self._placements(window, region, {**{t: frames[t] for t in (*hidden, window.reference)}, **stack})
 
@@ -286,9 +299,13 @@ class PlateBuilder:
         lights = self._lights(scene, seen, views, grown)
         fits = {}
         for t, mask in hidden.items():
-            added = placements[t].to_frame(grown[t] & ~views[t].hole, (0, 0, *self._size), self._draft_scale)
-            fits[t] = _Fit(placements[t], np.packbits(mask | added, axis=-1), lights[t])
-        return WindowPlate(scene, seen.astype(np.float32), fits, self._size[0])
+            added = grown[t] & ~views[t].hole
+            box = bounding_box(mask, self._band())
+            if added.any() and box is not None:
+                left, top, right, bottom = box
+                mask[top:bottom, left:right] |= placements[t].to_frame(added, box, self._draft_scale)
+            fits[t] = _Fit(placements[t], np.packbits(mask, axis=-1), lights[t])
+        return WindowPlate(scene, seen, fits, self._size[0])
 
     def _hole(self, t: int) -> np.ndarray:
         """(H, W) bool, the grown person mask; the most recent ones are kept."""
@@ -365,17 +382,26 @@ class PlateBuilder:
         part = (slice(box[1], box[3]), slice(box[0], box[2]))
         inner = wanted[part]
         scene, seen = np.zeros((size[1], size[0], 3), np.uint8), np.zeros((size[1], size[0]), bool)
-        patches, valid = [], []
+        patches, levels = [], []
         for t, mask in draft.grown_samples(self._reach_draft()).items():
-            full = view(draft.placements[t], stack[t], self._hole(t), 1.0, cv2.INTER_CUBIC, box)
-            off = cv2.resize(mask.view(np.uint8), size, interpolation=cv2.INTER_NEAREST).view(bool)[part]
+            full = view(draft.placements[t], stack[t], self._hole_levels(t), 1.0, cv2.INTER_CUBIC, box)
+            on_person = cv2.resize(mask.view(np.uint8), size, interpolation=cv2.INTER_NEAREST)[part][inner]
             patches.append(with_gain(full.patch[inner][None], draft.gains[t])[0])
-            valid.append((full.shown & ~off)[inner])
+            level = full.level[inner]
+            levels.append(np.where(on_person > 0, np.maximum(level, len(_LEAST_SAMPLES)), level))
         if patches:
-            found = stack_statistics(np.stack(patches), np.stack(valid))
-            scene[wanted] = np.rint(found.median).astype(np.uint8)
-            seen[wanted] = found.count > 0
+            scene[wanted], seen[wanted] = _median_by_level(np.stack(patches), np.stack(levels))
         return _fill(scene, wanted & ~seen, seen, self._inpaint), seen
+
+    def _hole_levels(self, t: int) -> np.ndarray:
+        """(H, W) uint8: 0 far off the person, and one more for each of the nested masks that a pixel is within."""
+        mask = self._track.mask(t)
+        if not mask.any():
+            return mask.view(np.uint8)
+        distance = cv2.distanceTransform((~mask).view(np.uint8), cv2.DIST_L2, 3)
+        far = self._radius + _FAR * self._track.height_px
+        nested = (far, self._radius, 0.5 * self._radius, 0.15 * self._radius)
+        return sum(((distance <= radius).view(np.uint8) for radius in nested), start=np.zeros(mask.shape, np.uint8))
 
     def _lights(
         self,
@@ -474,6 +500,34 @@ def _cut_windows(count: int, length: int, fade: int) -> tuple[Window, ...]:
     pieces = -(-count // length)
     cuts = [count * i // pieces for i in range(pieces + 1)]
     return tuple(Window(cuts[i], cuts[i + 1], min(cuts[i + 1] + fade, count)) for i in range(pieces))
+
+
+def _median_by_level(samples: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The scene from what lies far off the person; where too little does, from what lies closer to it.
+
+    Parameters
+    ----------
+    samples:
+        (N, P, 3) uint8.
+    levels:
+        (N, P) uint8: how deep within the person's nested masks the pixel lies in the sample, 0 = off it.
+
+    Returns
+    -------
+    The median, (P, 3) uint8, and which pixels have one, (P,) bool.
+    """
+    scene = np.zeros(samples.shape[1:], np.uint8)
+    seen = np.zeros(samples.shape[1], bool)
+    for allowed, least in enumerate(_LEAST_SAMPLES):
+        todo = np.flatnonzero(~seen)
+        valid = levels[:, todo] <= allowed
+        some = np.count_nonzero(valid, axis=0) >= least
+        todo = todo[some]
+        if len(todo):
+            found = stack_statistics(samples[:, todo], valid[:, some])
+            scene[todo] = np.rint(found.median).astype(np.uint8)
+            seen[todo] = True
+    return scene, seen
 
 
 def _fill(scene: np.ndarray, missing: np.ndarray, seen: np.ndarray, method: Inpaint) -> np.ndarray:

@@ -97,7 +97,7 @@ def composite(
     """
     _check_shapes(source, plate, removal_mask, occluder)
     finish = finish or Finish()
-    placed = None if layer is None else _place(layer, source.shape[:2], finish.blur)
+    placed = None if layer is None else _place(layer, (source.shape[1], source.shape[0]), finish.blur)
     # One pixel around the mask, so that the ramp sees where it ends; where the frame ends it goes on.
     box = _union(_mask_box(removal_mask, 1), placed.box if placed else None)
     result = source.copy()
@@ -177,7 +177,7 @@ def _place(layer: Layer, size: tuple[int, int], blur: float) -> _Placed | None:
         return None
     left, top = layer.box[:2]
     x0, y0 = max(inner[0], -left), max(inner[1], -top)
-    x1, y1 = min(inner[2], size[1] - left), min(inner[3], size[0] - top)
+    x1, y1 = min(inner[2], size[0] - left), min(inner[3], size[1] - top)
     if x0 >= x1 or y0 >= y1:
         return None
     cut = np.s_[y0:y1, x0:x1]

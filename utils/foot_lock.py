@@ -65,15 +65,15 @@ def detect_contacts(
     points = landmarks[..., :2].astype(np.float64)
     here = np.isfinite(points).all(axis=(1, 2)) if present is None else present
     scale = 720 / frame_height * rate / 30
-    speeds = {name: _scene_speed(points[:, index], camera, here) * scale for name, index in _PARTS.items()}
+    speeds = {name: _scene_speed(points[:, index], camera, here, rate) * scale for name, index in _PARTS.items()}
     slowest = np.minimum(np.minimum(speeds["ankle"], speeds["heel"]), speeds["toe"])
     # Toes of landmark trackers are noisy: a slow part only counts while the ankle is not on its way.
     slowest = np.maximum(slowest, speeds["ankle"] / 3)
     raised = _height_above_ground(points, here, rate) / max(height_px, 1.0)
     contact = np.zeros((count, 2), bool)
     for foot in range(2):
-        begin = here & (slowest[:, foot] < speed_limit) & (raised[:, foot] < 0.05)
-        keep = here & (slowest[:, foot] < 1.5 * speed_limit) & (raised[:, foot] < 0.08)
+        begin = here & (slowest[:, foot] < speed_limit) & (raised[:, foot] < 0.03)
+        keep = here & (slowest[:, foot] < 1.3 * speed_limit) & (raised[:, foot] < 0.045)
         if weight is not None:
             keep &= weight[:, _ANKLES[foot]] >= 0.1
         contact[:, foot] = _steady(_hysteresis(begin, keep), here, round(rate * 0.1))
@@ -83,20 +83,20 @@ def detect_contacts(
 _PARTS = {"ankle": _ANKLES, "heel": _HEELS, "toe": _TOES}
 
 
-def _scene_speed(points: np.ndarray, camera: CameraPath, present: np.ndarray) -> np.ndarray:
+def _scene_speed(points: np.ndarray, camera: CameraPath, present: np.ndarray, rate: float) -> np.ndarray:
     """(T, 2) px/frame at which two points move against the scene; infinite where it cannot be known."""
     count = len(points)
     step = np.full((max(count - 1, 0), 2), np.inf)
-    for t in range(count - 1):
-        if present[t] and present[t + 1]:
-            step[t] = np.linalg.norm(points[t + 1] - transforms.apply(camera.H_next_source[t], points[t]), axis=1)
-    # Centred: a frame is as slow as the mean of the steps before and after it (the only one at the ends).
-    before = np.vstack([step[:1], step]) if count > 1 else np.full((count, 2), np.inf)
-    after = np.vstack([step, step[-1:]]) if count > 1 else before
-    speed = np.where(np.isinf(before), after, np.where(np.isinf(after), before, (before + after) / 2))
-    finite = np.isfinite(speed)
-    smooth = median_filter(np.where(finite, speed, 1e6), size=(3, 1), mode="nearest")
-    return np.where(finite, np.minimum(speed, smooth + 1.0), np.inf)
+    if count > 1:
+        both = present[:-1] & present[1:]
+        carried = transforms.apply(camera.H_next_source[both], points[:-1][both])
+        step[both] = np.linalg.norm(points[1:][both] - carried, axis=-1)
+        # One stray landmark makes two fast steps: the median of five does not see them.
+        step = median_filter(step, size=(2 * max(1, round(rate / 15)) + 1, 1), mode="nearest")
+        step[~both] = np.inf
+    # A frame is as slow as the slower of the steps before and after it, so that a stance keeps its first and last frame.
+    edge = np.full((1, 2), np.inf)
+    return np.minimum(np.vstack([edge, step]), np.vstack([step, edge]))[:count]
 
 
 def _height_above_ground(points: np.ndarray, present: np.ndarray, rate: float) -> np.ndarray:
@@ -107,10 +107,14 @@ def _height_above_ground(points: np.ndarray, present: np.ndarray, rate: float) -
     out = np.zeros_like(lowest)
     for t in range(len(lowest)):
         near = lowest[max(0, t - half) : t + half + 1]
-        # A foot is compared with itself (the other may be nearer to the camera, so lower in the picture), but a foot
-        # that never came down in that time with the other one.
-        own = near.max(axis=0)
-        out[t] = np.maximum(own, near.max() - 0.12 * np.ptp(points[t, :, 1])) - lowest[t]
+        near = near[np.isfinite(near[:, 0])]
+        if not present[t] or not len(near):
+            continue
+        # Not the very lowest: a single stray landmark would lift all the others off the ground. A foot is compared
+        # with itself (the other may be nearer to the camera, so lower in the picture), but a foot that never came
+        # down in that time with the other one.
+        ground = np.percentile(near, 90, axis=0)
+        out[t] = np.maximum(ground, ground.max() - 0.12 * np.ptp(points[t, :, 1])) - lowest[t]
     return out
 
 
@@ -258,7 +262,7 @@ def _shift_feet(
     # Where two feet are close, each pixel follows the nearer; a lone foot moves by near * shift.
     source_x, source_y = x - dx / total, y - dy / total
     window = np.s_[y0:y1, x0:x1]
-    packed = np.dstack([rgb.astype(np.float32) * alpha[..., None], alpha])
+    packed = cv2.merge([*cv2.split(cv2.multiply(rgb, cv2.merge([alpha] * 3), dtype=cv2.CV_32F)), alpha])
     warped = cv2.remap(packed, source_x, source_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     out_rgb, out_alpha = rgb.copy(), alpha.copy()
     out_alpha[window] = warped[..., 3]

@@ -76,8 +76,8 @@ def clean_landmarks(
     height = max(track.height_px, 1.0)
     for start, end in runs(track.present):
         cut = slice(start, end)
-        repaired["swaps"] += _undo_swaps(points[cut], world[cut], visibility[cut], height, swap_scale)
         trust = mask_trust(track, points[cut], start, height * stray_scale)
+        repaired["swaps"] += _undo_swaps([points[cut], world[cut], visibility[cut], trust], height, swap_scale)
         trust *= doubled_trust(points[cut], visibility[cut], height)
         trust *= path_trust(points[cut], height)
         for child, parent in _CHAIN:  # a wrist is trusted no more than its elbow
@@ -100,68 +100,78 @@ def clean_landmarks(
 # --- swaps
 
 
-def find_swaps(left: np.ndarray, right: np.ndarray, scale: float, reluctance: float = 0.02) -> np.ndarray:
+def find_swaps(
+    left: np.ndarray, right: np.ndarray, scale: float, trust: np.ndarray | None = None, reluctance: float = 0.02
+) -> np.ndarray:
     """The frames in which the network took the left limb for the right one.
 
     Viterbi search over the states *as read* and *swapped*; since the motion is compared with one and with two frames
-    back, the search runs over pairs of states.
+    back, the search runs over pairs of states. Frames in which neither limb is trusted are stepped over.
 
     Parameters
     ----------
     left, right:
         (T, K, 2) the landmarks of the two limbs, pixels.
     scale:
-        Geman-McClure scale of the motion in pixels.
+        Geman-McClure scale of the motion in pixels a frame.
+    trust:
+        (T, 2, K) weight of the left and the right landmarks in the comparison, 0..1.
     reluctance:
-        Cost of a swapped frame, so that of two equal explanations the one with fewer swaps wins.
+        Cost of a swapped frame, so that of two equal explanations the one with fewer swaps wins; to change the state
+        costs five times as much.
 
     Returns
     -------
     (T,) bool.
     """
-    count = len(left)
-    both = np.stack([np.stack([left, right], 1), np.stack([right, left], 1)])  # state, T, side, K, 2
-
-    def jump(offset: np.ndarray) -> float:
-        squared = (offset**2).sum(axis=-1)
-        return float((squared / (squared + scale**2)).mean())
-
-    cost = np.full((2, 2), np.inf)
-    cost[0] = [0, reluctance]
-    cost[1] = cost[0]
-    back = np.zeros((count, 2, 2), np.int8)
-    for t in range(1, count):
-        new = np.full((2, 2), np.inf)
-        for before in (0, 1):
-            for now in (0, 1):
-                step = both[now, t] - both[before, t - 1]
-                options = []
-                for older in (0, 1):
-                    bend = 0.0 if t < 2 else jump(step - both[before, t - 1] + both[older, t - 2])
-                    options.append(cost[older, before] + bend)
-                back[t, before, now] = int(np.argmin(options))
-                new[before, now] = min(options) + jump(step) + reluctance * now
-        cost = new
-    swapped = np.zeros(count, bool)
-    if count < 2:
+    swapped = np.zeros(len(left), bool)
+    weight = np.ones((len(left), 2, left.shape[1])) if trust is None else trust
+    frames = np.flatnonzero(weight.mean(axis=2).max(axis=1) > 0.5)
+    if len(frames) < 2:
         return swapped
+    sides, weight = np.stack([left, right], axis=1)[frames], weight[frames]
+    both, weights = np.stack([sides, sides[:, ::-1]]), np.stack([weight, weight[:, ::-1]])  # state, T, side, K
+    gaps = np.diff(frames)
+
+    def jump(offset: np.ndarray, t: int, before: int, now: int) -> float:
+        squared = (offset**2).sum(axis=-1)
+        shared = np.minimum(weights[now, t], weights[before, t - 1])
+        return float((shared * squared / (squared + (scale * gaps[t - 1]) ** 2)).mean())
+
+    cost = np.tile([0, reluctance], (2, 1))  # of the best path that ends in the states (before, now)
+    back = np.zeros((len(frames), 2, 2), np.int8)
+    for t in range(1, len(frames)):
+        new = np.empty((2, 2))
+        for before, now in ((0, 0), (0, 1), (1, 0), (1, 1)):
+            step = both[now, t] - both[before, t - 1]
+            bends = np.zeros(2)
+            for older in (0, 1) if t > 1 else ():
+                carried = (both[before, t - 1] - both[older, t - 2]) * gaps[t - 1] / gaps[t - 2]
+                bends[older] = jump(step - carried, t, before, now)
+            options = cost[:, before] + bends
+            back[t, before, now] = int(np.argmin(options))
+            new[before, now] = options.min() + jump(step, t, before, now) + reluctance * (now + 5 * (before != now))
+        cost = new
     before, now = divmod(int(np.argmin(cost)), 2)
-    for t in range(count - 1, 0, -1):
-        swapped[t] = now
+    for t in range(len(frames) - 1, 0, -1):
+        swapped[frames[t]] = now
         before, now = int(back[t, before, now]), before
-    swapped[0] = now
+    swapped[frames[0]] = now
     return swapped
 
 
-def _undo_swaps(points: np.ndarray, world: np.ndarray, visibility: np.ndarray, height: float, scale: float) -> int:
-    """Exchange swapped limbs in place; the number of landmarks that moved to the other side."""
+def _undo_swaps(rows: list[np.ndarray], height: float, scale: float) -> int:
+    """Exchange swapped limbs in place in points, world, visibility, trust; the number of landmarks that moved."""
+    points, _, visibility, trust = rows
+    sure = trust * visibility
     moved = 0
     for left, right in _LIMBS.values():
-        swapped = find_swaps(points[:, left, :2], points[:, right, :2], scale * height)
-        for array in (points, world, visibility):
-            rows = array[swapped]
-            rows[:, left], rows[:, right] = rows[:, right].copy(), rows[:, left].copy()
-            array[swapped] = rows
+        weight = np.stack([sure[:, left], sure[:, right]], axis=1)
+        swapped = find_swaps(points[:, left, :2], points[:, right, :2], scale * height, weight)
+        for array in rows:
+            row = array[swapped]
+            row[:, left], row[:, right] = row[:, right].copy(), row[:, left].copy()
+            array[swapped] = row
         moved += int(swapped.sum()) * (len(left) + len(right))
     return moved
 
@@ -323,5 +333,5 @@ def _local_quadratic(values: np.ndarray, weights: np.ndarray, half: int) -> np.n
         left += w[..., None, None] * np.outer(power, power)
         right += w[..., None, None] * power[:, None] * value[here][:, :, None, :]
     # A breath of ridge keeps windows at the ends, which see few frames, from swinging.
-    left += np.diag([0.0, 1e-3, 1e-3]) * (1e-9 + left[..., :1, :1])
+    left += np.diag([0.0, 1e-4, 1e-4]) * (1e-9 + left[..., :1, :1])
     return np.linalg.solve(left, right)[..., 0, :]

@@ -104,6 +104,7 @@ class OcclusionFinder:
         self._open: list[_Chunk] = []
         self._regions: dict[int, _Region] = {}
         self._decided = 0
+        self._finished = False
         self._last = -1
 
     # --- feeding ----------------------------------------------------------------------------------------------------
@@ -138,6 +139,8 @@ class OcclusionFinder:
         ValueError
             If the frames do not come in order.
         """
+        if self._finished:
+            raise ValueError("the finder is finished: make a new one")
         if t <= self._last:
             raise ValueError(f"frame {t} comes after frame {self._last}: feed the frames in order")
         self._last = t
@@ -180,6 +183,7 @@ class OcclusionFinder:
     def finish(self) -> None:
         """Decide what is still open; to be called after the last frame."""
         self._decide(until=None)
+        self._finished = True
         self._open.clear()
 
     def _chunk_for(self, t: int) -> _Chunk:
@@ -229,7 +233,7 @@ class OcclusionFinder:
     ) -> None:
         """Add one frame's votes, given in a box at ``origin``, to the chunk's canvas."""
         H = compose(translation(*chunk.offset), self._between(t, chunk.start), translation(*origin))
-        low, high = _bounds(H, front.shape[::-1])
+        low, high = _bounds(H, (front.shape[1], front.shape[0]))
         x0, y0 = np.maximum(low, 0)
         x1, y1 = np.minimum(high, chunk.front.shape[::-1])
         if x0 >= x1 or y0 >= y1:
@@ -267,7 +271,7 @@ class OcclusionFinder:
             return None
         front, clear = chunk.front.astype(np.uint16), chunk.clear.astype(np.uint16)
         plate, known = chunk.plate.copy(), chunk.known.copy()
-        size = chunk.front.shape[::-1]
+        size = (chunk.front.shape[1], chunk.front.shape[0])
         for other in near:
             if other is chunk:
                 continue
@@ -285,7 +289,7 @@ class OcclusionFinder:
             return None
         cut = found[y : y + height, x : x + width]
         origin = int(x - chunk.offset[0]), int(y - chunk.offset[1])
-        return _Region(chunk.start, origin, cut.shape, np.packbits(cut, axis=-1))
+        return _Region(chunk.start, origin, (height, width), np.packbits(cut, axis=-1))
 
     # --- asking -----------------------------------------------------------------------------------------------------
 
@@ -295,7 +299,14 @@ class OcclusionFinder:
         Returns
         -------
         (H, W) float32, 1 in front, soft at the edges; ``None`` where there is no occluder.
+
+        Raises
+        ------
+        ValueError
+            Before :meth:`finish`: frames to come may still decide.
         """
+        if not self._finished:
+            raise ValueError("occluders are known after finish()")
         region = self._regions.get(t // self._length * self._length)
         if region is None:
             return None

@@ -113,7 +113,7 @@ def look(
         t,
         origin,
         mask,
-        (cv2.dilate(difference, disc(1)) < _SAME).view(np.uint8),
+        (difference < _SAME).view(np.uint8),
         (difference > _DIFFERENT).view(np.uint8),
         upper,
         points[_FACE].mean(axis=0),
@@ -128,7 +128,7 @@ def votes(
     inner = cv2.erode(sight.mask, disc(0.025 * person))
     clear = (around & sight.differs) | (inner & (1 - sight.same))
     outside = body & (1 - around) & sight.same
-    inside = (body | inner) & sight.mask & sight.same
+    inside = (body | inner) & around & sight.same
     if inside.any():
         inside &= _unlike_person(source, plate, sight.mask & sight.differs, person)
     return outside | inside, clear
@@ -173,7 +173,7 @@ def compared_vote(whole: Sight, partial: Sight, H_partial_whole: np.ndarray, per
     if np.linalg.norm(partial.head - transforms.apply(H_partial_whole, whole.head)) < 0.1 * person:
         return None
     shift = np.rint(partial.head - partial.origin - (whole.head - whole.origin))
-    size = partial.mask.shape[::-1]
+    size = (partial.mask.shape[1], partial.mask.shape[0])
     moved = transforms.warp(whole.upper, translation(*shift), size, cv2.INTER_NEAREST)
     wide = cv2.dilate(moved, disc(0.03 * person))
     if cv2.countNonZero(partial.upper & wide) < 0.93 * seen:

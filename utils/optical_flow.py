@@ -25,6 +25,8 @@ _DIS_PRESET = {
 _MIN_SIDE = 16
 #: A change of the layer of this many levels (0..255) between frames is taken for drawing, not for flicker.
 _FLICKER_LEVELS = 28.0
+#: A change of the footage along the flow of this many levels means that the flow is wrong there.
+_FOOTAGE_LEVELS = 24.0
 
 
 def flow(a_rgb: np.ndarray, b_rgb: np.ndarray, quality: Quality = "balanced") -> np.ndarray:
@@ -196,6 +198,9 @@ class TemporalSteadier:
             previous = transforms.warp(self._source, H_this_previous, size, border=cv2.BORDER_REPLICATE)
             flow_this_previous = flow(grey, previous, self._quality)
             trust = consistency(flow_this_previous, flow(previous, grey, self._quality))
+            # Two flows can agree on a wrong answer; the footage itself must look the same along them.
+            change = cv2.absdiff(grey, warp(previous, flow_this_previous)).astype(np.float32)
+            trust *= np.exp(-np.square(change / _FOOTAGE_LEVELS))
             rgb, alpha = steady(
                 layer_rgb,
                 layer_alpha,

@@ -74,8 +74,10 @@ def colour_histogram(rgb: np.ndarray, xyxy: np.ndarray, mask: np.ndarray | None 
     if x1 <= x0 or y1 <= y0:
         return np.zeros(int(np.prod(_LAB_BINS)), np.float32)
     lab = cv2.cvtColor(np.ascontiguousarray(rgb[y0:y1, x0:x1]), cv2.COLOR_RGB2LAB)
+    # Most clothes live in the middle of the a and b range; the few that are more colourful join the outermost bins.
+    cv2.max(lab, (0, 80, 80, 0), dst=lab)
+    cv2.min(lab, (255, 175, 175, 0), dst=lab)
     inside = None if mask is None else mask[y0:y1, x0:x1].astype(np.uint8)
-    # Clothes live in the middle half of the a and b range; the rest would be empty bins.
     counts = cv2.calcHist([lab], [0, 1, 2], inside, list(_LAB_BINS), [0, 256, 80, 176, 80, 176]).reshape(-1)
     return (counts / max(float(counts.sum()), 1.0)).astype(np.float32)
 
@@ -291,7 +293,8 @@ def _short_runs(found: np.ndarray, max_gap: int, min_run: int) -> np.ndarray:
     for start, end in stretches:
         if found[start:end].sum() < min_run and len(stretches) > 1:
             alone[start:end] = True
-    return alone & found
+    # Where all of them are short, there is nothing better to believe in.
+    return alone & found if (found & ~alone).any() else np.zeros_like(found)
 
 
 def _carried_distance(mask: np.ndarray, points: np.ndarray, target: np.ndarray) -> np.ndarray:

@@ -52,7 +52,7 @@ class QualityMeter:
     def __init__(self, work_height: int = 272, flow_every: int = 5) -> None:
         self._height = work_height
         self._every = flow_every
-        self._flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST)
         self._series = _Series()
         self._previous: tuple[np.ndarray, np.ndarray] | None = None
         self._index = 0
@@ -72,7 +72,7 @@ class QualityMeter:
         size = self._size(source.shape[1], source.shape[0])
         old = cv2.resize(source, size, interpolation=cv2.INTER_AREA)
         new = cv2.resize(result, size, interpolation=cv2.INTER_AREA)
-        person = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+        person = cv2.resize(mask.view(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
         drawn = np.zeros_like(person)
         if alpha is not None:
             drawn = cv2.resize(alpha, size, interpolation=cv2.INTER_AREA) > 0.5
@@ -90,11 +90,12 @@ class QualityMeter:
 
     def _outside(self, difference: np.ndarray, person: np.ndarray) -> None:
         reach = max(3, self._height // 16) | 1
-        outside = cv2.dilate(person.view(np.uint8), np.ones((reach, reach), np.uint8)) == 0
+        outside = 1 - cv2.dilate(person.view(np.uint8), np.ones((reach, reach), np.uint8))
         if outside.any():
-            values = difference[outside]
-            self._series.background_mse.append(float(np.square(values, dtype=np.float32).mean()))
-            self._series.background_changed.append(float((values.max(axis=1) > _CHANGED).mean()))
+            area = 3.0 * cv2.countNonZero(outside)
+            changed = (_strongest(difference) > _CHANGED).view(np.uint8) & outside
+            self._series.background_mse.append(cv2.norm(difference, cv2.NORM_L2SQR, outside) / area)
+            self._series.background_changed.append(3.0 * cv2.countNonZero(changed) / area)
 
     def _inside(self, difference: np.ndarray, person: np.ndarray, core: np.ndarray, drawn: np.ndarray) -> None:
         area = int(person.sum())
@@ -103,23 +104,23 @@ class QualityMeter:
         self._series.covered.append(bool(drawn.sum() > 0.25 * area))
         self._series.iou.append(float((person & drawn).sum() / (person | drawn).sum()))
         if core.any():
-            self._series.replaced.append(float((difference[core].max(axis=1) > _REPLACED).mean()))
+            self._series.replaced.append(float((_strongest(difference)[core] > _REPLACED).mean()))
 
     def _over_time(self, old: np.ndarray, new: np.ndarray, core: np.ndarray) -> None:
         if self._previous is None:
             return
         old_before, new_before = self._previous
-        self._series.change_source.append(float(cv2.absdiff(old, old_before).mean()))
-        self._series.change_result.append(float(cv2.absdiff(new, new_before).mean()))
+        self._series.change_source.append(cv2.norm(old, old_before, cv2.NORM_L1) / old.size)
+        self._series.change_result.append(cv2.norm(new, new_before, cv2.NORM_L1) / new.size)
         if self._index % self._every or not core.any():
             return
         grey, grey_before = cv2.cvtColor(old, cv2.COLOR_RGB2GRAY), cv2.cvtColor(old_before, cv2.COLOR_RGB2GRAY)
-        flow = self._flow.calc(grey, grey_before, None)  # type: ignore[call-overload]
+        flow = self._flow.calc(grey, grey_before, None)
         columns, rows = np.meshgrid(np.arange(old.shape[1]), np.arange(old.shape[0]))
         x, y = (columns + flow[..., 0]).astype(np.float32), (rows + flow[..., 1]).astype(np.float32)
         error_old = cv2.absdiff(old, cv2.remap(old_before, x, y, cv2.INTER_LINEAR))
         error_new = cv2.absdiff(new, cv2.remap(new_before, x, y, cv2.INTER_LINEAR))
-        valid = core & (error_old.max(axis=2) < _FLOW_TRUST)
+        valid = core & (_strongest(error_old) < _FLOW_TRUST)
         if valid.sum() > 25:
             self._series.warp_source.append(float(error_old[valid].mean()))
             self._series.warp_result.append(float(error_new[valid].mean()))
@@ -159,6 +160,12 @@ class QualityMeter:
             "change_result": data.change_result,
         }
         return {name: [round(value, 4) for value in values] for name, values in named.items()}
+
+
+def _strongest(difference: np.ndarray) -> np.ndarray:
+    """(H, W) the largest of three channels."""
+    first, second, third = cv2.split(difference)
+    return cv2.max(cv2.max(first, second), third)
 
 
 def _mean(values: list[float] | list[bool]) -> float | None:

@@ -7,15 +7,18 @@ import numpy as np
 
 from core.types import PersonTrack
 
-#: A pixel belongs to the person when it differs from the scene by this many levels (0..255), plus what the scene
-#: itself varies by, times the factor.
-_RESIDUAL_LEVELS = 22.0
-_RESIDUAL_SPREADS = 2.0
+#: How many levels (0..255) a pixel must differ from the scene, beyond what the scene itself varies by, to be a thing
+#: for certain, or only if it hangs together with certain ones.
+_CLEAR_LEVELS = 24.0
+_WEAK_LEVELS = 11.0
+#: What is forgiven: the spread of the scene's samples, and its local contrast for edges that are half a pixel off.
+_RESIDUAL_SPREADS = 1.0
+_RESIDUAL_EDGES = 0.4
 #: What was grown may not be larger than this share of the hole: larger things are somebody else.
 _LARGEST_GROWTH = 0.35
-#: What was grown touches the hole to within so many pixels and has at least so many pixels.
-_TOUCHING = 2.0
-_SMALLEST = 12
+#: What was grown touches the hole to within so many pixels and has at least so many clear pixels.
+_TOUCHING = 4.0
+_SMALLEST = 10
 #: Shadows lie in this lowest share of the neighbourhood; higher up, dark things are things.
 _GROUND_SHARE = 0.35
 #: A shadow keeps at least this share of the light, alike in all channels.
@@ -87,29 +90,33 @@ def grow_by_residual(
     part = (slice(top, bottom), slice(left, right))
     hole_part, picture_part, scene_part = hole[part], picture[part], scene[part]
     residual = largest_channel(cv2.absdiff(picture_part, scene_part))
-    # A scene edge that is half a pixel off looks like a residual: the local contrast of the scene is forgiven.
     edges = largest_channel(cv2.morphologyEx(scene_part, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)))
-    limit = _RESIDUAL_LEVELS + _RESIDUAL_SPREADS * spread[part] + 0.5 * edges
-    foreign = (residual > limit) & known[part] & ~hole_part
+    excess = residual - _RESIDUAL_SPREADS * spread[part] - _RESIDUAL_EDGES * edges
+    excess[~known[part] | hole_part] = 0
     ground = bottom - top - int(_GROUND_SHARE * (bottom - top))
-    foreign[ground:] &= ~is_shadow(picture_part[ground:], scene_part[ground:])
-    added = _hanging_on(foreign, hole_part, reach)
+    excess[ground:][is_shadow(picture_part[ground:], scene_part[ground:])] = 0
+    added = _hanging_on(excess, hole_part, reach)
     result = hole.copy()
     result[part] |= added
     return result
 
 
-def _hanging_on(foreign: np.ndarray, hole: np.ndarray, reach: int) -> np.ndarray:
-    """(H, W) bool: the foreign things that touch the hole and end within reach of it, filled and rounded off."""
+def _hanging_on(excess: np.ndarray, hole: np.ndarray, reach: int) -> np.ndarray:
+    """(H, W) bool: the foreign things that touch the hole and end within reach of it, filled and rounded off.
+
+    Two thresholds (Canny's hysteresis): a thing has clear pixels, and its unclear ones tie it to the person.
+    """
     distance = cv2.distanceTransform((~hole).view(np.uint8), cv2.DIST_L2, 3)
-    joined = cv2.morphologyEx((foreign & (distance <= reach)).view(np.uint8), cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+    weak = ((excess > _WEAK_LEVELS) & (distance <= reach)).view(np.uint8)
+    joined = cv2.morphologyEx(weak, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7)))
     count, labels = cv2.connectedComponents(joined, connectivity=8)
     nearest, farthest = np.full(count, np.inf), np.zeros(count)
-    np.minimum.at(nearest, labels.ravel(), distance.ravel())
-    np.maximum.at(farthest, labels.ravel(), distance.ravel())
-    area = np.bincount(labels.ravel(), minlength=count)
+    at = np.flatnonzero(labels)
+    np.minimum.at(nearest, labels.flat[at], distance.flat[at])
+    np.maximum.at(farthest, labels.flat[at], distance.flat[at])
+    clear = np.bincount(labels.flat[at], weights=excess.flat[at] > _CLEAR_LEVELS, minlength=count)
     # What goes on beyond the reach is somebody else; what is tiny is noise.
-    keep = (nearest <= _TOUCHING) & (farthest < 0.95 * reach) & (area >= _SMALLEST) & (np.arange(count) > 0)
+    keep = (nearest <= _TOUCHING) & (farthest < 0.95 * reach) & (clear >= _SMALLEST)
     things = keep[labels].view(np.uint8)
     if np.count_nonzero(things) > _LARGEST_GROWTH * np.count_nonzero(hole):
         return np.zeros_like(hole)

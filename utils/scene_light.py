@@ -26,8 +26,7 @@ def exposure_gain(picture: np.ndarray, reference: np.ndarray, both: np.ndarray) 
     (3,) float64, one factor a channel; 1 where too little can be compared.
     """
     a, b = picture[::2, ::2][both[::2, ::2]], reference[::2, ::2][both[::2, ::2]]
-    usable = (a.min(axis=-1, initial=255) > 16) & (a.max(axis=-1, initial=0) < 240)
-    usable &= (b.min(axis=-1, initial=255) > 16) & (b.max(axis=-1, initial=0) < 240)
+    usable = (largest_channel(np.maximum(a, b)) < 240) & (largest_channel(255 - np.minimum(a, b)) < 239)
     if np.count_nonzero(usable) < 200:
         return np.ones(3)
     gain = np.median(b[usable] / a[usable].astype(np.float32), axis=0).astype(np.float64)

@@ -90,6 +90,8 @@ class View:
     """(h, w) bool: on the person."""
     inside: np.ndarray
     """(h, w) bool: within the frame."""
+    level: np.ndarray
+    """(h, w) uint8: 0 off the person, else how deep within its mask (255 = outside the frame)."""
 
     @property
     def shown(self) -> np.ndarray:
@@ -109,7 +111,7 @@ def view(
     rgb:
         (H, W, 3) uint8, or (H, W) uint8 grey.
     hole:
-        (H, W) bool, the person in the frame.
+        (H, W) bool, the person in the frame, or uint8 levels of it, 0 off the person.
     scale:
         1 for region pixels, 0.5 for half the size.
     interpolation:
@@ -122,9 +124,9 @@ def view(
         left, top, right, bottom = box
         x, y = (np.ascontiguousarray(m[top:bottom, left:right]) for m in (x, y))
     patch = cv2.remap(rgb, x, y, interpolation, borderMode=cv2.BORDER_REPLICATE)
-    # One look-up for both: outside the frame the border value 2 comes back.
-    state = cv2.remap(hole.view(np.uint8), x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=2)
-    return View(patch, state == 1, state != 2)
+    # One look-up for both: outside the frame the border value comes back.
+    level = cv2.remap(hole.view(np.uint8), x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT, borderValue=255)
+    return View(patch, (level > 0) & (level < 255), level < 255, level)
 
 
 def scaled(size: tuple[int, int], scale: float) -> tuple[int, int]:

@@ -24,7 +24,7 @@ from models.body.base import JOINT_NAMES, Progress, RestBody
 from models.body.character import MAX_BONES_PER_VERTEX
 from models.body.landmark_regression import landmark_table
 
-#: Phenotype values of the neutral body. All lie in 0..1: gender 0 female, 1 male; age .33 child, .67 adult, 1 old.
+#: Phenotype values of the neutral body. All lie in 0..1: gender 0 male, 1 female; age .33 child, .67 adult, 1 old.
 NEUTRAL = {"gender": 0.5, "age": 0.67, "muscle": 0.5, "weight": 0.5, "height": 0.5, "proportions": 0.5}
 
 #: The bone of Anny's rig behind each of ``JOINT_NAMES``.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import numpy as np
 
@@ -21,8 +20,8 @@ VOLUME_WAVES = 8
 #: Wavelengths of folds in metres along x, y, z of the rest pose, and their height in metres. Folds of hanging cloth on a
 #: standing figure run across the body where it bends, so they are longer sideways than upwards.
 FOLDS = (
-    (np.array([0.21, 0.21, 0.085], np.float32), 0.0080),
-    (np.array([0.085, 0.085, 0.036], np.float32), 0.0026),
+    (np.array([0.21, 0.21, 0.085], np.float32), 0.0100),
+    (np.array([0.085, 0.085, 0.036], np.float32), 0.0034),
 )
 #: Folds are bent up and down by this much, metres, over this distance, metres.
 BEND, DRIFT = 0.045, 0.32
@@ -41,20 +40,18 @@ PATTERN_WAVELENGTH = {
 
 #: Hair: wavelengths across and along the strand in metres, for locks, groups of strands, and strands.
 LOCKS = ((0.018, 0.20), (0.005, 0.10), (0.0016, 0.05))
-LOCK_SLOPES, LOCK_SHADES, LOCK_TINTS = (0.22, 0.14, 0.08), (0.35, 0.22, 0.15), (0.15, 0.15, 0.12)
+LOCK_SLOPES, LOCK_SHADES, LOCK_TINTS = (0.20, 0.14, 0.08), (0.18, 0.18, 0.15), (0.07, 0.12, 0.12)
 #: Mottling of skin: wavelength in metres.
 MOTTLE = 0.030
 
 
 @cache
-def _noise_volume() -> Any:
-    """(1, 4, N+1, N+1, N+1) torch float32: band-limited periodic noise of unit deviation, and its gradient per wave.
+def _noise_volume() -> np.ndarray:
+    """(N * N * N, 4) float32: band-limited periodic noise of unit deviation and its gradient per wave; x runs fastest.
 
     Made in the frequency domain: one octave of random phases, so that it has no grid directions. The gradient is that of
     the same spectrum, exact between the texels up to the interpolation.
     """
-    import torch
-
     size = VOLUME_SIZE
     frequency = np.fft.fftfreq(size, 1.0 / size).astype(np.float32)
     kz, ky, kx = np.meshgrid(frequency, frequency, frequency, indexing="ij")
@@ -63,11 +60,10 @@ def _noise_volume() -> Any:
     white = np.random.default_rng(7).standard_normal((size, size, size)).astype(np.float32)
     spectrum = np.fft.fftn(white) * band
     value = np.fft.ifftn(spectrum).real
-    scale = 1.0 / value.std()
     step = 2j * np.pi / VOLUME_WAVES
     channels = [value, *(np.fft.ifftn(spectrum * k * step).real for k in (kx, ky, kz))]
-    volume = np.stack(channels).astype(np.float32) * np.float32(scale)
-    return torch.from_numpy(np.pad(volume, ((0, 0), (0, 1), (0, 1), (0, 1)), mode="wrap"))[None]
+    volume = np.stack(channels, axis=-1).reshape(-1, 4) / value.std()
+    return np.ascontiguousarray(volume, np.float32)
 
 
 def noise(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -82,15 +78,22 @@ def noise(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     -------
     value (M,) float32 of mean 0 and deviation 1, and its gradient (M, 3) with respect to ``points``.
     """
-    import torch
-
-    turns = points.astype(np.float32, copy=False) * np.float32(1.0 / VOLUME_WAVES)
-    grid = torch.from_numpy((turns - np.floor(turns)) * np.float32(2.0) - np.float32(1.0))
-    found = torch.nn.functional.grid_sample(
-        _noise_volume(), grid.reshape(1, -1, 1, 1, 3), mode="bilinear", padding_mode="border", align_corners=True
-    )
-    channels = found.reshape(4, -1).numpy()
-    return channels[0], channels[1:].T
+    volume, mask = _noise_volume(), VOLUME_SIZE - 1
+    texels = points.astype(np.float32, copy=False).T * np.float32(VOLUME_SIZE / VOLUME_WAVES)
+    base = np.floor(texels)
+    part = texels - base
+    low = base.astype(np.int32) & mask
+    high = (low + 1) & mask
+    stride = (1, VOLUME_SIZE, VOLUME_SIZE**2)
+    index = [(low[axis] * stride[axis], high[axis] * stride[axis]) for axis in range(3)]
+    weight = [(1 - part[axis], part[axis]) for axis in range(3)]
+    total = np.zeros((len(points), 4), np.float32)
+    for z in (0, 1):
+        for y in (0, 1):
+            row, share = index[2][z] + index[1][y], weight[2][z] * weight[1][y]
+            for x in (0, 1):
+                total += volume[row + index[0][x]] * (share * weight[0][x])[:, None]
+    return total[:, 0], total[:, 1:]
 
 
 @dataclass(frozen=True)
@@ -187,7 +190,7 @@ class DetailModel:
             gradient = slope / wavelength * (height * seen * sharp)[:, None]
             gradient += gradient[:, 2:] * bend
             relief.gradient[at] += gradient
-            relief.cavity[at] += np.clip(value * seen * (0.75 if height > 0.004 else 0.4), -1.0, 1.0)
+            relief.cavity[at] += np.clip(value * seen * (0.95 if height > 0.004 else 0.55), -1.0, 1.0)
 
     def _add_locks(
         self, relief: Relief, at: np.ndarray, rest: np.ndarray, strand: np.ndarray, footprint: np.ndarray

@@ -2,15 +2,23 @@
 
 Fragments follow PyTorch3D's convention (``pix_to_face``, ``bary_coords``, ``zbuf``), so that shading does not care which of
 the two made them. Pixels are named by their centres: pixel (x, y) is the ray through image point (x, y).
+
+The package ``embreex`` brings Embree and a small wrapper that copies a mesh face by face and builds a new tree for it: 60 ms
+for 80 000 faces. Here Embree's own C interface is called, through the same library: the tree shares numpy's memory, is
+built once, and is refitted in 2 ms when the figure moves. Rays travel in packets of sixteen.
 """
 
 from __future__ import annotations
 
+import ctypes
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
+
+from core.errors import ModelUnavailable
 
 #: Value of ``pix_to_face``, ``zbuf`` and ``bary_coords`` where nothing was hit.
 EMPTY = -1
@@ -33,16 +41,70 @@ class Fragments:
         return self.pix_to_face >= 0
 
 
-@cache
-def _device() -> Any:
-    """Embree's device, one for the process: making it starts a task scheduler."""
-    from embreex.rtcore import EmbreeDevice
+#: Numbers from Embree's headers (embree4/rtcore_*.h).
+_INDEX_BUFFER, _VERTEX_BUFFER, _FORMAT_UINT3, _FORMAT_FLOAT3 = 0, 1, 0x5003, 0x9003
+_TRIANGLES, _SCENE_DYNAMIC, _QUALITY_LOW, _QUALITY_REFIT = 0, 1, 0, 3
+#: Rays in a packet, and rows of a packet: RTCRay16 has twelve, RTCHit16 up to nine; rounded up.
+_LANES, _ROWS = 16, 24
+_ORIGIN, _TNEAR, _DIRECTION, _TIME, _TFAR, _MASK = slice(0, 3), 3, slice(4, 7), 7, 8, 9
+_NOTHING = 0xFFFFFFFF
+_HIT, _U, _V, _FACE, _HIT_IDS = slice(12, 17), 15, 16, 17, slice(17, _ROWS)
+#: Packets that are filled and traced at a time, which stay in the cache.
+_BLOCK = 1024
 
-    return EmbreeDevice()
+
+@cache
+def _library() -> Any:
+    """Embree's C functions, with their argument types. They keep Python's lock: a call takes a microsecond.
+
+    Raises
+    ------
+    ModelUnavailable
+        The package ``embreex`` is missing, or it is not linked with Embree 4.
+    """
+    hint = "Install the pinned requirements again: pip install -r requirements.txt"
+    try:
+        import embreex.rtcore
+    except ImportError as error:
+        raise ModelUnavailable(f"Embree cannot be loaded: {error}.", hint) from error
+    pointer, size, integer, none = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, None
+    signatures: dict[str, tuple[Any, tuple[Any, ...]]] = {
+        "rtcNewDevice": (pointer, (ctypes.c_char_p,)),
+        "rtcGetDeviceError": (integer, (pointer,)),
+        "rtcNewScene": (pointer, (pointer,)),
+        "rtcSetSceneFlags": (none, (pointer, integer)),
+        "rtcSetSceneBuildQuality": (none, (pointer, integer)),
+        "rtcCommitScene": (none, (pointer,)),
+        "rtcReleaseScene": (none, (pointer,)),
+        "rtcNewGeometry": (pointer, (pointer, integer)),
+        "rtcSetGeometryBuildQuality": (none, (pointer, integer)),
+        "rtcSetSharedGeometryBuffer": (none, (pointer, integer, ctypes.c_uint, integer, pointer, size, size, size)),
+        "rtcUpdateGeometryBuffer": (none, (pointer, integer, ctypes.c_uint)),
+        "rtcCommitGeometry": (none, (pointer,)),
+        "rtcAttachGeometry": (ctypes.c_uint, (pointer, pointer)),
+        "rtcReleaseGeometry": (none, (pointer,)),
+        "rtcIntersect16": (none, (pointer, pointer, pointer, pointer)),
+        "rtcOccluded16": (none, (pointer, pointer, pointer, pointer)),
+    }
+    # The extension module is linked with Embree, so Embree's symbols are found through it, wherever the library lies.
+    library = ctypes.PyDLL(embreex.rtcore.__file__)
+    for name, (result, arguments) in signatures.items():
+        try:
+            function = getattr(library, name)
+        except AttributeError:
+            raise ModelUnavailable(f"The installed embreex offers no Embree function {name}.", hint) from None
+        function.restype, function.argtypes = result, arguments
+    return library
+
+
+@cache
+def _device() -> int:
+    """Embree's device, one for the process. One thread: trees are small, and other stages want the other cores."""
+    return _library().rtcNewDevice(b"threads=1")
 
 
 class RayScene:
-    """A triangle mesh that rays can be shot at. It is a snapshot: make a new one for every pose.
+    """A triangle mesh that rays can be shot at.
 
     Parameters
     ----------
@@ -53,15 +115,46 @@ class RayScene:
     """
 
     def __init__(self, vertices: np.ndarray, faces: np.ndarray) -> None:
-        from embreex.mesh_construction import TriangleMesh
-        from embreex.rtcore_scene import EmbreeScene
-
+        self._scene: int | None = None
         if len(faces) == 0:
             raise ValueError("a scene needs at least one face")
-        self._scene = EmbreeScene(_device())
-        self._mesh = TriangleMesh(
-            self._scene, np.ascontiguousarray(vertices, np.float32), np.ascontiguousarray(faces, np.int32)
-        )
+        if faces.min() < 0 or faces.max() >= len(vertices):
+            raise ValueError(f"a face points at vertex {faces.max()} of {len(vertices)}")
+        self._embree = embree = _library()
+        # Embree reads sixteen bytes at each vertex: one more row keeps the last read inside.
+        self._vertices = np.zeros((len(vertices) + 1, 3), np.float32)
+        self._vertices[:-1] = vertices
+        self._faces = np.array(faces, np.uint32, order="C")
+        self._all = _aligned(_LANES, np.int32)
+        self._all[:] = -1
+        self._scene = embree.rtcNewScene(_device())
+        embree.rtcSetSceneFlags(self._scene, _SCENE_DYNAMIC)
+        embree.rtcSetSceneBuildQuality(self._scene, _QUALITY_LOW)
+        self._geometry = geometry = embree.rtcNewGeometry(_device(), _TRIANGLES)
+        embree.rtcSetGeometryBuildQuality(geometry, _QUALITY_REFIT)
+        share = embree.rtcSetSharedGeometryBuffer
+        share(geometry, _VERTEX_BUFFER, 0, _FORMAT_FLOAT3, self._vertices.ctypes.data, 0, 12, len(vertices))
+        share(geometry, _INDEX_BUFFER, 0, _FORMAT_UINT3, self._faces.ctypes.data, 0, 12, len(faces))
+        embree.rtcCommitGeometry(geometry)
+        embree.rtcAttachGeometry(self._scene, geometry)
+        embree.rtcReleaseGeometry(geometry)
+        embree.rtcCommitScene(self._scene)
+        error = embree.rtcGetDeviceError(_device())
+        if error:
+            raise RuntimeError(f"Embree reports error {error} while it builds a scene")
+
+    def __del__(self) -> None:
+        if self._scene is not None:
+            self._embree.rtcReleaseScene(self._scene)
+
+    def move(self, vertices: np.ndarray) -> None:
+        """Give the mesh a new pose: (V, 3) float32, the same vertices elsewhere. The tree is refitted."""
+        if vertices.shape != self._vertices[:-1].shape:
+            raise ValueError(f"vertices: shape {vertices.shape} does not fit {self._vertices[:-1].shape}")
+        self._vertices[:-1] = vertices
+        self._embree.rtcUpdateGeometryBuffer(self._geometry, _VERTEX_BUFFER, 0)
+        self._embree.rtcCommitGeometry(self._geometry)
+        self._embree.rtcCommitScene(self._scene)
 
     def intersect(self, origins: np.ndarray, directions: np.ndarray) -> Fragments:
         """The first face on each ray.
@@ -72,13 +165,17 @@ class RayScene:
             (M, 3) float32. ``zbuf`` is the distance in units of the direction's length, which is camera depth for rays
             from :func:`camera_rays`.
         """
-        found = self._scene.run(_rays(origins), _rays(directions), output=True)
-        face = found["primID"].astype(np.int32, copy=False)
-        miss = face < 0
-        u, v = found["u"], found["v"]
+        count = len(directions)
+        face = np.empty(count, np.int32)
+        depth, u, v = (np.empty(count, np.float32) for _ in range(3))
+        for part, packets in self._traced(origins, directions, np.inf, self._embree.rtcIntersect16):
+            face[part] = _unpacked(packets[:, _FACE].view(np.int32), part)
+            depth[part], u[part], v[part] = (_unpacked(packets[:, row], part) for row in (_TFAR, _U, _V))
         bary = np.stack([1.0 - u - v, u, v], axis=-1)
+        miss = face < 0
         bary[miss] = EMPTY
-        return Fragments(face, np.where(miss, np.float32(EMPTY), found["tfar"]), bary)
+        depth[miss] = EMPTY
+        return Fragments(face, depth, bary)
 
     def occluded(self, origins: np.ndarray, directions: np.ndarray, reach: float = 1e4) -> np.ndarray:
         """Whether anything stands on each ray within ``reach`` lengths of its direction.
@@ -89,12 +186,55 @@ class RayScene:
         -------
         (M,) bool.
         """
-        distances = np.full(len(origins), reach, np.float32)
-        return self._scene.run(_rays(origins), _rays(directions), distances, query="OCCLUDED") >= 0
+        blocked = np.empty(len(directions), bool)
+        for part, packets in self._traced(origins, directions, reach, self._embree.rtcOccluded16):
+            blocked[part] = _unpacked(packets[:, _TFAR], part) < 0
+        return blocked
+
+    def _traced(self, origins: np.ndarray, directions: np.ndarray, reach: float, trace: Any) -> Iterator[tuple[slice, np.ndarray]]:
+        """Fill packets with rays, trace them, and give back the range of rays and the (P, 24, 16) packets, in blocks."""
+        step = _BLOCK * _LANES
+        packets = _aligned((_BLOCK, _ROWS, _LANES), np.float32)
+        first, stride, valid = packets.ctypes.data, packets.strides[0], self._all.ctypes.data
+        for start in range(0, len(directions), step):
+            part = slice(start, min(start + step, len(directions)))
+            used = -(-(part.stop - start) // _LANES)
+            block = packets[:used]
+            _pack(block[:, _ORIGIN], origins[part])
+            _pack(block[:, _DIRECTION], directions[part])
+            block[:, _TNEAR] = block[:, _TIME] = 0.0
+            block[:, _TFAR] = reach
+            bits = block.view(np.uint32)
+            bits[:, _MASK] = _NOTHING
+            bits[:, _MASK + 1 : _MASK + 3] = 0
+            bits[:, _HIT] = 0
+            bits[:, _HIT_IDS] = _NOTHING
+            for address in range(first, first + used * stride, stride):
+                trace(valid, self._scene, address, None)
+            yield part, block
 
 
-def _rays(array: np.ndarray) -> np.ndarray:
-    return np.ascontiguousarray(array, np.float32)
+def _aligned(shape: int | tuple[int, ...], dtype: type) -> np.ndarray:
+    """An uninitialised array of 4-byte numbers that starts at a multiple of 64 bytes, as Embree's packets must."""
+    count = int(np.prod(shape))
+    raw = np.empty(count + 16, dtype)
+    skip = (-raw.ctypes.data % 64) // 4
+    return raw[skip : skip + count].reshape(shape)
+
+
+def _pack(rows: np.ndarray, vectors: np.ndarray) -> None:
+    """Write (M, 3) vectors to the rows (P, 3, 16) of packets; lanes left over repeat the last vector."""
+    full = len(vectors) // _LANES
+    rows[:full] = vectors[: full * _LANES].reshape(full, _LANES, 3).transpose(0, 2, 1)
+    if full < len(rows):
+        rest = vectors[full * _LANES :]
+        rows[full, :, : len(rest)] = rest.T
+        rows[full, :, len(rest) :] = rest[-1][:, None]
+
+
+def _unpacked(row: np.ndarray, part: slice) -> np.ndarray:
+    """The (P, 16) values of one row as a flat array, without the lanes left over."""
+    return row.reshape(-1)[: part.stop - part.start]
 
 
 def camera_rays(intrinsics: np.ndarray, H_crop_source: np.ndarray, pixels: np.ndarray) -> np.ndarray:

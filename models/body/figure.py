@@ -82,15 +82,18 @@ class Figure:
         return self._skin(bone_transforms)
 
     def pose(self, bone_transforms: np.ndarray) -> PosedFigure:
-        """Skin the character (linear blend).
+        """Skin the character (linear blend) and find its normals.
 
         Parameters
         ----------
         bone_transforms:
             (B, 4, 4), rest pose in model axes -> pose in camera axes, for each bone.
         """
+        return self.posed(self.skin(bone_transforms), bone_transforms)
+
+    def posed(self, vertices: np.ndarray, bone_transforms: np.ndarray) -> PosedFigure:
+        """Like :meth:`pose`, with ``vertices`` from :meth:`skin`."""
         faces = self.character.faces
-        vertices = self._skin(bone_transforms)
         normals_of_faces = face_normals(vertices, faces)
         area = np.sqrt(np.einsum("ij,ij->i", normals_of_faces, normals_of_faces))
         gathered = self._faces_of_vertex @ np.concatenate([normals_of_faces, area[:, None]], axis=1)

@@ -59,7 +59,7 @@ class FitWeights:
 
     direction: float = 3.0
     """Directions of bones in space; the residual is the difference of unit vectors."""
-    prior: float = 0.5
+    prior: float = 0.8
     """Distance from the rest pose, in sigmas."""
     limit: float = 1.0
     """Bending of elbows and knees beyond their range or about other axes, in sigmas."""
@@ -69,7 +69,7 @@ class FitWeights:
     """Second differences of joint rotations, radians per frame^2, at 30 frames per second."""
     depth_acceleration: float = 1.0
     """Acceleration of the root along the view, in addition; per cent of the height per frame^2."""
-    contact: float = 2.0
+    contact: float = 3.0
     """Motion of a standing foot against the scene, per cent of the height per frame."""
     contact_depth: float = 0.5
     """Motion of a standing foot towards or away from the camera, per cent of the height per frame."""

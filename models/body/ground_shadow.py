@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -9,25 +12,33 @@ from core.types import ShotLook
 from models.body.embree import RayScene, camera_rays, project, window_of
 from models.body.occlusion import frames_around, hemisphere
 from models.body.renderer import SUN_SLOPE, View
-from models.body.shading import UP
+from models.body.shading import UP, dot
 
-#: Distance from the feet within which the ground is darkened, metres; twice that along a cast shadow.
-RADIUS = 1.1
 #: The grid is one point for this many pixels in each direction.
 STEP = 3
 #: Deepest shadow: light that reaches the ground from everywhere else.
 FLOOR = 0.25
 
 
-def ground_shadow(scene: RayScene, view: View, look: ShotLook, foot: np.ndarray, rays: int) -> np.ndarray:
+@dataclass(frozen=True)
+class Footing:
+    """A level patch of ground under a foot, or under the whole figure."""
+
+    point: np.ndarray
+    """(3,) float32, metres, camera axes: the middle of the patch."""
+    radius: float
+    """How far the patch reaches, metres."""
+
+
+def ground_shadow(scene: RayScene, view: View, look: ShotLook, footings: Sequence[Footing], rays: int) -> np.ndarray:
     """Factor on the light of the ground behind the figure.
 
     Parameters
     ----------
     scene:
         The posed figure.
-    foot:
-        (3,) point on the ground under the figure, metres, camera axes; the ground is level.
+    footings:
+        Patches of ground; where they overlap in the picture, the darker one counts.
     rays:
         Rays from each point of the ground into the sky.
 
@@ -36,29 +47,36 @@ def ground_shadow(scene: RayScene, view: View, look: ShotLook, foot: np.ndarray,
     (H, W) float32, 0..1, 1 = no shadow.
     """
     width, height = view.size
-    result = np.ones((height, width), np.float32)
-    reach = RADIUS * (1.0 if look.softness > 0.9 else 1.9)
-    corners = foot + np.array([[x, 0, z] for x in (-reach, reach) for z in (-reach, reach)], np.float32)
+    darkness = np.zeros((height, width), np.float32)
+    for footing in footings:
+        _darken(darkness, scene, view, look, footing, rays)
+    return 1.0 - darkness * _border_ramp(width, height)
+
+
+def _darken(darkness: np.ndarray, scene: RayScene, view: View, look: ShotLook, footing: Footing, rays: int) -> None:
+    """Deepen ``darkness`` (H, W) by the shadow on one patch."""
+    foot, reach = footing.point, footing.radius
+    corners = foot + reach * np.array([[x, 0, z] for x in (-1, 1) for z in (-1, 1)], np.float32)
     if corners[:, 2].min() < 0.2 or foot[1] < 0.05:
-        return result
+        # Under the camera, or at its height: no ground is to be seen.
+        return
     x0, y0, x1, y1 = window_of(project(view.intrinsics, view.H_crop_source, corners), view.size)
     columns, rows = np.arange(x0, x1, STEP), np.arange(y0, y1, STEP)
     if len(columns) < 2 or len(rows) < 2:
-        return result
+        return
     grid = np.stack(np.meshgrid(columns + (STEP - 1) / 2, rows + (STEP - 1) / 2), axis=-1).reshape(-1, 2)
     directions = camera_rays(view.intrinsics, view.H_crop_source, grid)
-    depth = foot[1] / np.maximum(directions[:, 1], 1e-4)
-    points = directions * depth[:, None]
-    distance = np.linalg.norm((points - foot)[:, [0, 2]], axis=1)
+    points = directions * (foot[1] / np.maximum(directions[:, 1], 1e-4))[:, None]
+    distance = np.hypot(points[:, 0] - foot[0], points[:, 2] - foot[2])
     near = np.flatnonzero((distance < reach) & (directions[:, 1] > 1e-3))
-    darkness = np.zeros(len(grid), np.float32)
+    values = np.zeros(len(grid), np.float32)
     pattern = (near % len(columns)) % 4 + 4 * ((near // len(columns)) % 4)
-    darkness[near] = _darkness(scene, points[near], pattern, look, rays)
-    darkness *= np.clip(2.0 * (1.0 - distance / reach), 0.0, 1.0).astype(np.float32)
-    small = cv2.blur(darkness.reshape(len(rows), len(columns)), (4, 4))
+    values[near] = _darkness(scene, points[near], pattern, look, rays)
+    values *= np.clip(2.0 * (1.0 - distance / reach), 0.0, 1.0).astype(np.float32)
+    small = cv2.blur(values.reshape(len(rows), len(columns)), (4, 4))
     box = cv2.resize(small, (len(columns) * STEP, len(rows) * STEP), interpolation=cv2.INTER_LINEAR)
-    result[y0:y1, x0:x1] = 1.0 - box[: y1 - y0, : x1 - x0]
-    return 1.0 - (1.0 - result) * _border_ramp(width, height)
+    part = darkness[y0:y1, x0:x1]
+    np.maximum(part, box[: y1 - y0, : x1 - x0], out=part)
 
 
 def _darkness(scene: RayScene, points: np.ndarray, pattern: np.ndarray, look: ShotLook, rays: int) -> np.ndarray:
@@ -71,9 +89,9 @@ def _darkness(scene: RayScene, points: np.ndarray, pattern: np.ndarray, look: Sh
     blocked = np.zeros((2, len(points)), np.float32)
     whole = np.zeros(2, np.float32)
     for direction in hemisphere(rays):
-        rays_out = frames @ direction
+        rays_out = np.einsum("mij,j->mi", frames, direction)
         hit = scene.occluded(starts, rays_out)
-        lobe = np.clip(rays_out @ light, 0.0, None) ** 2
+        lobe = np.clip(dot(rays_out, light), 0.0, None) ** 2
         blocked += np.stack([hit.astype(np.float32), lobe * hit])
         whole += np.array([1.0, float(lobe.mean())], np.float32)
     sky = blocked[0] / whole[0]
@@ -85,7 +103,7 @@ def _darkness(scene: RayScene, points: np.ndarray, pattern: np.ndarray, look: Sh
         cos, sin = np.cos(turn), np.sin(turn)
         for x, y in hemisphere(4)[:, :2] * (SUN_SLOPE + 0.05):
             offset = np.stack([cos * x - sin * y, sin * x + cos * y], axis=1)
-            sharp += 0.25 * scene.occluded(starts, offset @ frame[:, :2].T + light)
+            sharp += 0.25 * scene.occluded(starts, offset[:, :1] * frame[:, 0] + offset[:, 1:] * frame[:, 1] + light)
     luminance = np.array([0.2126, 0.7152, 0.0722], np.float32)
     from_key, from_sky = float(look.light @ luminance) * max(rise, 0.1), float(look.sky @ luminance)
     share = from_key / max(from_key + from_sky, 1e-6)

@@ -26,9 +26,9 @@ from utils.photometry import linear_from_srgb, luminance
 #: Landmarks that lie on bare skin: nose, cheeks (eyes and mouth), hands.
 FACE_LANDMARKS, HAND_LANDMARKS = (0, 2, 5, 9, 10), (19, 20, 15, 16)
 #: Albedo of skin (linear RGB) that the shot's person is taken to have: the middle of light and medium skin.
-SKIN_ALBEDO = np.array([0.44, 0.27, 0.19], np.float32)
+SKIN_ALBEDO = np.array([0.47, 0.29, 0.205], np.float32)
 #: Mean albedo of surroundings, and how bright a white surface is in a well exposed picture.
-SCENE_ALBEDO, USUAL_WHITE = 0.22, 0.80
+SCENE_ALBEDO, USUAL_WHITE = 0.22, 0.75
 #: Trust in skin, surroundings and habit, for the exposure.
 EXPOSURE_WEIGHTS = (1.0, 0.6, 0.5)
 #: Groups of colours on the person, each taken to have one albedo.
@@ -212,9 +212,9 @@ def _regularized(direction: np.ndarray, shares: np.ndarray, softness: float) -> 
     key, sky, ground = (float(v) for v in shares)
     total = max(key + sky + ground, 1e-6)
     key, sky, ground = key / total, sky / total, ground / total
-    key = float(np.clip(key, 0.20, 0.75))
-    sky = max(sky, 0.28 * (1.0 - 0.5 * key))
-    ground = float(np.clip(ground, 0.10, 0.28))
+    key = float(np.clip(key, 0.36, 0.75))
+    sky = float(np.clip(sky, 0.28 * (1.0 - 0.5 * key), 0.48))
+    ground = float(np.clip(ground, 0.10, 0.24))
     return _Light(direction, key, sky, ground, softness)
 
 
@@ -305,7 +305,7 @@ def _exposure(evidence: _Evidence, notes: list[str]) -> float:
 def _tints(evidence: _Evidence, notes: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Colours of light, sky and ground, each of luminance 1."""
     ambient = []
-    for part, strength in ((evidence.above, 0.15), (evidence.below, 0.35)):
+    for part, strength in ((evidence.above, 0.08), (evidence.below, 0.28)):
         pixels = _stack(part)
         ambient.append(_tint(np.median(pixels, axis=0), strength) if len(pixels) else np.ones(3, np.float32))
     skin = _stack(evidence.skin)

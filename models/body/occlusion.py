@@ -91,8 +91,8 @@ class OcclusionModel:
         starts = np.broadcast_to(origins[:, None], directions.shape).reshape(-1, 3)
         blocked = scene.occluded(starts, directions.reshape(-1, 3), REACH)
         free = ~blocked.reshape(directions.shape[:2])
-        above = np.clip(0.5 + 0.75 * (directions @ up), 0.0, 1.0)
-        lobe = np.clip(directions @ light, 0.0, None) ** 2
+        above = np.clip(0.5 + 0.75 * np.einsum("prj,j->pr", directions, up), 0.0, 1.0)
+        lobe = np.clip(np.einsum("prj,j->pr", directions, light), 0.0, None) ** 2
         count = directions.shape[1]
         key = (lobe * free).sum(axis=1) * (2.0 / count)
         sky = (above * free).sum(axis=1) / count

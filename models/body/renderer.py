@@ -70,7 +70,7 @@ def subpixels(count: int) -> np.ndarray:
 
 
 class FigureRenderer:
-    """Draws one character again and again.
+    """Draws one character again and again. ``scene`` holds the figure as it was last drawn.
 
     Parameters
     ----------
@@ -85,6 +85,7 @@ class FigureRenderer:
     ) -> None:
         self.character = character
         self.figure = Figure(character, bone_count)
+        self.scene = RayScene(character.vertices, character.faces)
         self._table = SurfaceTable.of(character)
         self._detail = DetailModel(character)
         self._occlusion = OcclusionModel(character, occlusion_rays) if occlusion_rays else None
@@ -98,34 +99,35 @@ class FigureRenderer:
         self._static = np.concatenate(still, axis=1).astype(np.float32)
 
     def render(
-        self, scene: RayScene, posed: PosedFigure, displacement: np.ndarray, view: View, look: ShotLook
+        self, posed: PosedFigure, displacement: np.ndarray, view: View, look: ShotLook
     ) -> Layer:
-        """Draw one frame.
+        """Draw one frame. Moves ``scene`` to the pose.
 
         Parameters
         ----------
-        scene:
-            The posed figure as a scene.
+        posed:
+            The figure in its pose.
         displacement:
             (V, 2) float32, motion of each vertex in crop px/frame.
         """
+        self.scene.move(posed.vertices)
         width, height = view.size
         window = window_of(project(view.intrinsics, view.H_crop_source, posed.vertices), view.size)
-        centre = rasterize(scene, view.intrinsics, view.H_crop_source, view.size, window)
+        centre = rasterize(self.scene, view.intrinsics, view.H_crop_source, view.size, window)
         edges = self._edges(centre)
-        pixels, hits, weight = self._samples(scene, posed, centre, edges, view)
+        pixels, hits, weight = self._samples(posed, centre, edges, view)
         picture = np.zeros((height, width, 6), np.float32)
         if len(pixels):
-            openness = self._openness(scene, posed, look)
-            values = self._lit(scene, posed, displacement, openness, hits, pixels, view, look)
+            openness = self._openness(posed, look)
+            values = self._lit(posed, displacement, openness, hits, pixels, view, look)
             _gather(picture, values * weight[:, None], pixels)
         return Layer(picture[..., :3], np.minimum(picture[..., 5], 1.0), np.ascontiguousarray(picture[..., 3:5]))
 
-    def _openness(self, scene: RayScene, posed: PosedFigure, look: ShotLook) -> np.ndarray:
+    def _openness(self, posed: PosedFigure, look: ShotLook) -> np.ndarray:
         if self._occlusion is not None:
-            return self._occlusion.openness(scene, posed, look.light_direction, UP)
-        facing = np.clip(posed.normals @ look.light_direction, 0.0, None) ** 1.5
-        above = 0.5 + 0.5 * (posed.normals @ UP)
+            return self._occlusion.openness(self.scene, posed, look.light_direction, UP)
+        facing = np.clip(dot(posed.normals, look.light_direction), 0.0, None) ** 1.5
+        above = 0.5 + 0.5 * dot(posed.normals, UP)
         return np.stack([facing, above, 1.0 - above], axis=1) * self.character.occlusion[:, None]
 
     def _edges(self, centre: Fragments) -> np.ndarray:
@@ -145,7 +147,7 @@ class FigureRenderer:
         return edge
 
     def _samples(
-        self, scene: RayScene, posed: PosedFigure, centre: Fragments, edges: np.ndarray, view: View
+        self, posed: PosedFigure, centre: Fragments, edges: np.ndarray, view: View
     ) -> tuple[np.ndarray, Fragments, np.ndarray]:
         """All samples that hit something: flat pixel index, fragment, weight in the pixel."""
         width = view.size[0]
@@ -155,8 +157,8 @@ class FigureRenderer:
         again = np.repeat(at_edge, count)
         points = np.stack([again % width, again // width], axis=1) + np.tile(self._subpixels, (len(at_edge), 1))
         directions = camera_rays(view.intrinsics, view.H_crop_source, points)
-        found = scene.intersect(np.zeros_like(directions), directions)
-        found = self._through_wisps(scene, posed, found, directions, view)
+        found = self.scene.intersect(np.zeros_like(directions), directions)
+        found = self._through_wisps(posed, found, directions, view)
         hit = found.hit
         face = np.concatenate([centre.pix_to_face.ravel()[inside], found.pix_to_face[hit]])
         depth = np.concatenate([centre.zbuf.ravel()[inside], found.zbuf[hit]])
@@ -165,7 +167,7 @@ class FigureRenderer:
         return np.concatenate([inside, again[hit]]), Fragments(face, depth, bary), weight
 
     def _through_wisps(
-        self, scene: RayScene, posed: PosedFigure, found: Fragments, directions: np.ndarray, view: View
+        self, posed: PosedFigure, found: Fragments, directions: np.ndarray, view: View
     ) -> Fragments:
         """Let rays pass between the wisps at the fringe of hair, up to two layers deep."""
         face, depth, bary = found.pix_to_face.copy(), found.zbuf.copy(), found.bary_coords.copy()
@@ -188,14 +190,13 @@ class FigureRenderer:
                 break
             rays = directions[gone]
             start = rays * (depth[gone] + STEP_BEHIND)[:, None]
-            behind = scene.intersect(start, rays)
+            behind = self.scene.intersect(start, rays)
             face[gone], bary[gone] = behind.pix_to_face, behind.bary_coords
             depth[gone] = np.where(behind.hit, behind.zbuf + depth[gone] + STEP_BEHIND, -1.0)
         return Fragments(face, depth, bary)
 
     def _lit(
         self,
-        scene: RayScene,
         posed: PosedFigure,
         displacement: np.ndarray,
         openness: np.ndarray,
@@ -228,7 +229,7 @@ class FigureRenderer:
             albedo=albedo * relief.tint[:, None],
             surface=surface,
             openness=np.where(inside_out[:, None], INSIDE, mixed[:, 18:21]),
-            sunlit=self._sunlit(scene, position, normal, pixels, view, look),
+            sunlit=self._sunlit(position, normal, pixels, view, look),
             cavity=relief.cavity,
         )
         color = expose(shade(samples, self._table, look), look)
@@ -256,7 +257,7 @@ class FigureRenderer:
         return result
 
     def _sunlit(
-        self, scene: RayScene, position: np.ndarray, normal: np.ndarray, pixels: np.ndarray, view: View, look: ShotLook
+        self, position: np.ndarray, normal: np.ndarray, pixels: np.ndarray, view: View, look: ShotLook
     ) -> np.ndarray:
         """(S,) share of the light's disc that is seen. The disc's sixteen points go to a 4 x 4 pattern of pixels."""
         result = np.ones(len(position), np.float32)
@@ -275,7 +276,7 @@ class FigureRenderer:
         for number in range(self._shadow_rays):
             offset = points[number * 16 + PLACES[place]]
             toward = offset[:, :1] * frame[:, 0] + offset[:, 1:] * frame[:, 1] + look.light_direction
-            blocked += scene.occluded(origins, toward)
+            blocked += self.scene.occluded(origins, toward)
         result[lit] = 1.0 - blocked / self._shadow_rays
         return _smooth_over_pixels(result, pixels, view.size)
 

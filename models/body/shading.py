@@ -19,6 +19,8 @@ UP = np.array([0.0, -1.0, 0.0], np.float32)
 
 #: How far red, green and blue light wrap round the terminator of skin, at full ``subsurface``.
 SKIN_WRAP = np.array([0.55, 0.22, 0.14], np.float32)
+#: Colour that light takes on inside skin, beyond the albedo, at full ``subsurface``.
+SKIN_GLOW = np.array([0.12, -0.02, -0.08], np.float32)
 #: Light that has passed through other parts of the figure: share of the ambient light that reaches closed places.
 BOUNCE = 0.45
 #: Widths of the two highlights of hair and how far they are shifted along the strand (Kajiya-Kay with Marschner's shifts).
@@ -68,7 +70,8 @@ class SurfaceTable:
 
 def dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """(S,) scalar products of (S, 3) with (S, 3) or (3,)."""
-    return a @ b if b.ndim == 1 else np.einsum("ij,ij->i", a, b)
+    # Not the @ operator: BLAS wakes its threads for it, which costs more than the sum.
+    return np.einsum("ij,j->i" if b.ndim == 1 else "ij,ij->i", a, b)
 
 
 def wrapped(cosine: np.ndarray, wrap: np.ndarray) -> np.ndarray:
@@ -88,7 +91,8 @@ def shade(samples: Samples, table: SurfaceTable, look: ShotLook) -> np.ndarray:
     """
     key, ambient = _irradiance(samples, table, look)
     surface = samples.surface
-    result = samples.albedo * (key + ambient)
+    glow = 1.0 + table.subsurface[surface][:, None] * SKIN_GLOW
+    result = samples.albedo * glow * (key + ambient)
     facing = np.clip(dot(samples.normal, samples.view), 0.02, 1.0)
     sheen = table.sheen[surface] * (1.0 - facing) ** 3
     fuzz = 0.35 * samples.albedo + 0.12
@@ -122,7 +126,7 @@ def _irradiance(samples: Samples, table: SurfaceTable, look: ShotLook) -> tuple[
     crease = np.clip(1.0 + 0.38 * samples.cavity, 0.3, 1.3)
     inside = BOUNCE * 0.5 * (look.sky + look.ground)
     ambient = sky[:, None] * look.sky + ground[:, None] * look.ground
-    ambient += closed[:, None] * inside * (0.35 + samples.albedo)
+    ambient += closed[:, None] * inside * (0.2 + 1.3 * samples.albedo)
     return key.astype(np.float32), (ambient * crease[:, None]).astype(np.float32)
 
 

@@ -260,8 +260,6 @@ class MediaPipeDetector:
 def _load_graphs() -> tuple[Any, Any, Any]:
     """(person finder, landmark reader, the roi that is the whole picture)."""
     try:
-        from google.protobuf import text_format
-        from mediapipe.framework import calculator_pb2
         from mediapipe.framework.formats import rect_pb2
         from mediapipe.python.solution_base import SolutionBase
     except ImportError as error:
@@ -270,12 +268,12 @@ def _load_graphs() -> tuple[Any, Any, Any]:
         ) from error
     threshold = {"posedetectioncpu__TensorsToDetectionsCalculator.min_score_thresh": MIN_DETECTION}
     finder = SolutionBase(
-        graph_config=text_format.Parse(_DETECTION_GRAPH, calculator_pb2.CalculatorGraphConfig()),
+        graph_config=_DETECTION_GRAPH,
         calculator_params=threshold,
         outputs=["detections"],
     )
     reader = SolutionBase(
-        graph_config=text_format.Parse(_LANDMARK_GRAPH, calculator_pb2.CalculatorGraphConfig()),
+        graph_config=_LANDMARK_GRAPH,
         side_inputs={"model_complexity": 1, "enable_segmentation": True},
         outputs=["landmarks", "auxiliary", "world", "mask", _PRESENCE],
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -13,8 +14,16 @@ from core.types import BodyParams, GenerationRequest, GenerationResult, ShotLook
 from models.generators.base import Capabilities, EngineOptions, LoadProgress
 from utils.photometry import srgb_from_linear
 
-#: Landmarks of the feet: ankles, heels, toes.
-FOOT_LANDMARKS = (27, 28, 29, 30, 31, 32)
+if TYPE_CHECKING:
+    from models.body.base import RestBody
+    from models.body.character import Character
+    from models.body.figure import PosedFigure
+    from models.body.ground_shadow import Footing
+
+#: How far the shadow reaches from the feet, metres, in soft and in hard light; and that of a foot on other ground.
+SOFT_REACH, HARD_REACH, FOOT_REACH = 1.0, 2.0, 0.4
+#: A foot less than this above the other one may stand on ground of its own (the camera looks down, the ground slopes).
+FOOT_STEP = 0.14
 #: How fast the ground follows the feet when they come down, and when they leave it (per frame).
 GROUND_ATTACK, GROUND_RELEASE = 0.5, 0.03
 #: How far colours are drawn out past the edge of the figure, pixels.
@@ -27,8 +36,8 @@ class _Ground:
 
     next_frame: int
     """The frame that would continue it."""
-    foot: np.ndarray
-    """(3,) metres, camera axes."""
+    height: float
+    """Its y in camera axes, metres."""
 
 
 class AvatarGenerator:
@@ -55,6 +64,7 @@ class AvatarGenerator:
         self._avatar: Any = None
         self._renderer: Any = None
         self._fitted: tuple[tuple[tuple[str, float], ...], Any] | None = None
+        self._feet: tuple[np.ndarray, ...] = ()
         self._ground: _Ground | None = None
 
     def load(self, progress: LoadProgress | None = None) -> None:
@@ -87,6 +97,7 @@ class AvatarGenerator:
             self.options.shadow_rays,
             self.options.occlusion_rays,
         )
+        self._feet = _foot_vertices(character, self._avatar)
         report(1.0, "avatar ready")
 
     def unload(self) -> None:
@@ -108,9 +119,13 @@ class AvatarGenerator:
             raise InputError("The avatar engine needs the fitted body and the look of the shot.", "Run the survey first.")
         moving = request.motion_body if request.motion_body is not None else _repeat_ends(body)
         transforms = self._transforms(moving)
-        feet = moving.keypoints[1:-1, FOOT_LANDMARKS]
-        ground = self._ground_under(request.start, feet, body.valid)
-        drawn = [self._draw(request, look, transforms[i : i + 3], ground[i], i) for i in range(len(request))]
+        skin = self._renderer.figure.skin
+        surfaces = deque((skin(transforms[0]), skin(transforms[1])), maxlen=3)
+        drawn = []
+        for index in range(len(request)):
+            surfaces.append(skin(transforms[index + 2]))
+            posed = self._renderer.figure.posed(surfaces[1], transforms[index + 1])
+            drawn.append(self._draw(request, look, posed, (surfaces[0], surfaces[2]), index))
         frames, alpha, shadow, motion = (np.stack(part) for part in zip(*drawn, strict=True))
         return GenerationResult(frames, alpha, request.seed, self.name, shadow, motion)
 
@@ -127,52 +142,49 @@ class AvatarGenerator:
             self._fitted = (key, AnnyBody().rest(phenotype))
         return retargeted_transforms(self._avatar, self._fitted[1], body)
 
-    def _ground_under(self, start: int, feet: np.ndarray, valid: np.ndarray) -> np.ndarray:
-        """(N, 3) point on the ground for each frame: below the feet, at the height of the lowest one, without jumps."""
-        state = self._ground if self._ground is not None and self._ground.next_frame == start else None
-        foot = None if state is None else state.foot
-        result = np.zeros((len(feet), 3), np.float32)
-        for index, points in enumerate(feet):
-            if valid[index] and np.isfinite(points).all():
-                lowest = points[np.argmax(points[:, 1])]
-                seen = np.array([points[:, 0].mean(), lowest[1] + 0.02, points[:, 2].mean()], np.float32)
-                if foot is None:
-                    foot = seen
-                rate = GROUND_ATTACK if seen[1] > foot[1] else GROUND_RELEASE
-                foot = np.array([seen[0], foot[1] + rate * (seen[1] - foot[1]), seen[2]], np.float32)
-            result[index] = 0.0 if foot is None else foot
-        self._ground = None if foot is None else _Ground(start + len(feet), foot)
-        return result
+    def _footings(self, frame: int, posed: PosedFigure, look: ShotLook) -> list[Footing]:
+        """The ground under the figure: level with its lower sole, without jumps, and a patch under the other foot."""
+        from models.body.ground_shadow import Footing
+
+        soles = np.stack([foot[np.argmax(foot[:, 1])] for foot in (posed.vertices[index] for index in self._feet)])
+        low, high = soles[np.argsort(-soles[:, 1])]
+        state = self._ground
+        height = float(low[1])
+        if state is not None and state.next_frame == frame:
+            rate = GROUND_ATTACK if height > state.height else GROUND_RELEASE
+            height = state.height + rate * (height - state.height)
+        self._ground = _Ground(frame + 1, height)
+        middle = np.array([soles[:, 0].mean(), height, soles[:, 2].mean()], np.float32)
+        footings = [Footing(middle, SOFT_REACH if look.softness > 0.9 else HARD_REACH)]
+        if 0.01 < height - high[1] < FOOT_STEP:
+            footings.append(Footing(high, FOOT_REACH))
+        return footings
 
     def _draw(
-        self, request: GenerationRequest, look: ShotLook, transforms: np.ndarray, foot: np.ndarray, index: int
+        self,
+        request: GenerationRequest,
+        look: ShotLook,
+        posed: PosedFigure,
+        around: tuple[np.ndarray, np.ndarray],
+        index: int,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Frame ``index``: colour, alpha, shadow, motion. ``transforms`` are those before, now and after."""
-        from models.body.embree import RayScene, project
+        """Frame ``index``: colour, alpha, shadow, motion. ``around`` has the vertices of the frames before and after."""
+        from models.body.embree import project
         from models.body.ground_shadow import ground_shadow
         from models.body.renderer import View
 
         height, width = request.masks.shape[1:]
         body = request.body
         assert body is not None
-        if not body.valid[index] or not np.isfinite(transforms).all():
-            return (
-                request.frames[index],
-                np.zeros((height, width), np.float32),
-                np.ones((height, width), np.float32),
-                np.zeros((height, width, 2), np.float32),
-            )
+        if not body.valid[index] or not np.isfinite(posed.vertices).all():
+            empty = np.zeros((height, width), np.float32)
+            return request.frames[index], empty, empty + 1, np.zeros((height, width, 2), np.float32)
         view = View(body.intrinsics, request.H_crop_source[index], (width, height))
-        figure = self._renderer.figure
-        posed = figure.pose(transforms[1])
-        before, after = (figure.skin(transforms[i]) for i in (0, 2))
-        displacement = 0.5 * (
-            project(view.intrinsics, view.H_crop_source, after) - project(view.intrinsics, view.H_crop_source, before)
-        )
-        scene = RayScene(posed.vertices, figure.character.faces)
-        layer = self._renderer.render(scene, posed, displacement, view, look)
+        before, after = (project(view.intrinsics, view.H_crop_source, vertices) for vertices in around)
+        layer = self._renderer.render(posed, 0.5 * (after - before), view, look)
         rays = max(8, self.options.occlusion_rays)
-        shadow = ground_shadow(scene, view, look, foot, rays)
+        footings = self._footings(request.start + index, posed, look)
+        shadow = ground_shadow(self._renderer.scene, view, look, footings, rays)
         color = srgb_from_linear(_bleed(layer.color, layer.alpha))
         return color, layer.alpha, shadow, layer.motion * (layer.alpha > 0)[..., None]
 
@@ -180,6 +192,16 @@ class AvatarGenerator:
 def _repeat_ends(body: BodyParams) -> BodyParams:
     """The body with its first and last frame once more at each end."""
     return body.at(np.clip(np.arange(-1, len(body) + 1), 0, len(body) - 1))
+
+
+def _foot_vertices(character: Character, rest: RestBody) -> tuple[np.ndarray, ...]:
+    """Indices of the vertices of the left and of the right foot, shoes included."""
+    heaviest = np.take_along_axis(character.bone_indices, character.bone_weights.argmax(axis=1)[:, None], axis=1)[:, 0]
+    feet = []
+    for side in "LR":
+        bones = [i for i, name in enumerate(rest.bone_names) if name.startswith(("foot", "toe")) and name.endswith(side)]
+        feet.append(np.flatnonzero(np.isin(heaviest, bones)))
+    return tuple(feet)
 
 
 def _bleed(color: np.ndarray, alpha: np.ndarray, reach: int = BLEED) -> np.ndarray:

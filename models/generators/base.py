@@ -16,8 +16,6 @@ from core.types import GenerationRequest, GenerationResult
 #: Called while an engine loads: a share done, 0..1, and what is being done.
 LoadProgress = Callable[[float, str], None]
 
-Quality = Literal["fast", "balanced", "high"]
-
 
 @dataclass(frozen=True)
 class FrameRule:
@@ -82,7 +80,7 @@ class Capabilities:
 class EngineOptions:
     """What the user may choose; each engine reads the fields that concern it."""
 
-    avatar: str = "casual_woman"
+    avatar: str = "alex"
     """Name of the avatar, for the avatar engine."""
     reference: Path | None = None
     """Picture of the person to become, for engines that take one."""
@@ -95,7 +93,8 @@ class EngineOptions:
     edge_samples: int = 4
     """Rays through each pixel at an edge, 1..16, for engines that trace rays. Other pixels take one."""
     shadow_rays: int = 1
-    """Rays towards the sun's disc for each surface point, 0..16; 0 leaves out cast shadows."""
+    """Rays towards the light's disc for each sample, 0..16; 0 leaves out sharp shadows on the figure. Sixteen points of the
+    disc are shared out over neighbouring pixels, so one ray is good and four are smooth."""
     occlusion_rays: int = 16
     """Rays into the sky for each occlusion sample, 0..64; 0 uses the rest pose's occlusion alone."""
     device: str = "cpu"
@@ -107,21 +106,6 @@ class EngineOptions:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise InputError(f"{name} is {value}.", f"Choose a number from {low} to {high}.")
-
-    @classmethod
-    def for_quality(cls, quality: Quality, **fields: object) -> EngineOptions:
-        """Options with the numbers of one of the three qualities; ``fields`` override."""
-        numbers: dict[str, object] = dict(QUALITY_NUMBERS[quality])
-        numbers.update(fields)
-        return cls(**numbers)  # type: ignore[arg-type]
-
-
-#: Ray counts by quality.
-QUALITY_NUMBERS: dict[Quality, dict[str, int]] = {
-    "fast": {"edge_samples": 3, "shadow_rays": 1, "occlusion_rays": 8},
-    "balanced": {"edge_samples": 4, "shadow_rays": 1, "occlusion_rays": 16},
-    "high": {"edge_samples": 9, "shadow_rays": 4, "occlusion_rays": 48},
-}
 
 
 @runtime_checkable

@@ -34,28 +34,25 @@ def test_every_setting_is_in_the_help(app) -> None:
 
 
 def _bad_clips(folder):
-    text = folder / "notes.mp4"
-    text.write_text("this is no video\n" * 100)
-    yield text, "notes.mp4"
-    whole = folder / "whole.mp4"
-    clips.make_clip(whole, frames=40)
-    cut = folder / "cut.mp4"
-    cut.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
-    yield cut, "cut.mp4"
-    yield folder / "nowhere.mp4", "nowhere.mp4"
-    yield folder, folder.name
+    yield clips.text(folder)
+    yield clips.truncated(folder)
+    yield clips.without_index(folder)
+    yield clips.without_video(folder)
+    yield clips.without_frames(folder)
+    yield folder / "nowhere.mp4"
+    yield folder
 
 
 def test_bad_clips_get_one_sentence_and_leave_nothing(app, tmp_path) -> None:
     output = tmp_path / "outputs"
-    for clip, name in _bad_clips(tmp_path):
+    for clip in _bad_clips(tmp_path):
         done = app("replace", clip, "--output", output)
         assert done.returncode == 2, done.stderr
         assert "Traceback" not in done.stderr
         assert done.stdout == ""
         error = [line for line in done.stderr.splitlines() if line.startswith("error:")]
         assert len(error) == 1, done.stderr
-        assert name in error[0], done.stderr
+        assert clip.name in error[0], done.stderr
         assert not output.exists() or not os.listdir(output)
 
 
@@ -88,8 +85,7 @@ def test_output_that_cannot_be_written(app, demo_clip, tmp_path) -> None:
 
 
 def test_clip_without_a_person(app, tmp_path) -> None:
-    clip = tmp_path / "empty.mp4"
-    clips.make_clip(clip, frames=12)
+    clip = clips.plain(tmp_path)
     done = app("replace", clip, "--output", tmp_path / "out", "--engine", "passthrough")
     assert done.returncode == 2
     assert "person" in done.stderr.lower()

@@ -48,9 +48,3 @@ def test_capabilities_must_fit_their_own_frame_rule() -> None:
 def test_ray_counts_out_of_range_are_refused_by_name(field: str) -> None:
     with pytest.raises(InputError, match=field):
         EngineOptions(**{field: 1000})  # type: ignore[arg-type]
-
-
-def test_qualities_differ_and_can_be_overridden() -> None:
-    fast, high = EngineOptions.for_quality("fast"), EngineOptions.for_quality("high", avatar="mannequin")
-    assert fast.edge_samples < high.edge_samples and fast.occlusion_rays < high.occlusion_rays
-    assert high.avatar == "mannequin"

@@ -36,9 +36,7 @@ def disc_layer(box: tuple[int, int, int, int] = (50, 30, 110, 100), shadow: bool
 
 
 @pytest.mark.parametrize("finish", [Finish(), Finish(grain=3, blur=1.2, feather=6, seed=4)])
-def test_pixels_outside_are_the_sources_own(
-    shot: tuple[np.ndarray, np.ndarray, np.ndarray], finish: Finish
-) -> None:
+def test_pixels_outside_are_the_sources_own(shot: tuple[np.ndarray, np.ndarray, np.ndarray], finish: Finish) -> None:
     source, scene, removal = shot
     layer = disc_layer(shadow=True)
     result = composite(source, scene, layer, removal_mask=removal, frame=3, finish=finish)

@@ -186,6 +186,13 @@ def test_a_clip_that_breaks_after_probing_is_reported_at_the_frame(tmp_path: Pat
         list(VideoReader(info).frames())
 
 
+def test_a_clip_that_changes_its_size_is_named(tmp_path: Path) -> None:
+    path = clips.plain(tmp_path, name="a.ts")
+    path.write_bytes(path.read_bytes() + clips.plain(tmp_path, name="b.ts", size=(64, 96)).read_bytes())
+    with pytest.raises(InputError, match="changes its picture size at frame 20"):
+        list(VideoReader(probe(path)).frames())
+
+
 def test_closing_the_reader_ends_its_iterators(tmp_path: Path) -> None:
     with VideoReader(probe(clips.plain(tmp_path))) as reader:
         frames = reader.frames()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.spatial import cKDTree
 
 from models.body.character import Material, Pattern, Surface
 from models.body.wardrobe.anatomy import Anatomy
@@ -38,17 +39,33 @@ class Figure:
     """(N,) metres: how far the outermost cloth so far stands off each body vertex."""
     layers: list[tuple[list[Part], np.ndarray]] = field(default_factory=list)
     """For each garment its parts, and (N,) how many metres inside its edges each body vertex lies (negative outside)."""
+    surfaces: list[tuple[np.ndarray, np.ndarray]] = field(default_factory=list)
+    """Points and normals (V, 3) of each garment's cloth, for the next one to stay outside of."""
 
     @staticmethod
     def of(body: Anatomy) -> Figure:
         """A bare figure."""
         return Figure(body, np.zeros(len(body)))
 
-    def wear(self, parts: list[Part], depth: np.ndarray, lift: np.ndarray | None = None) -> None:
-        """Put a garment on over all others; ``lift`` (N,) is how far it stands off, where that is known."""
+    def wear(self, parts: list[Part], depth: np.ndarray, shell: Shell | None = None) -> None:
+        """Put a garment on over all others; ``shell`` is its cloth, where other garments may lie over it."""
         self.layers.append((parts, depth))
-        if lift is not None:
+        if shell is not None:
+            lift = measured_lift(shell, self.body)
             self.clearance = np.maximum(self.clearance, np.where(depth > 0, lift, 0.0))
+            self.surfaces.append((shell.points.copy(), shell.normals))
+
+    def keep_outside(self, shell: Shell, gap: float) -> None:
+        """Push a new garment's cloth out until it is ``gap`` metres outside of the garments under it."""
+        for points, normals in self.surfaces:
+            tree = cKDTree(points)
+            for _ in range(2):
+                distance, index = tree.query(shell.points, k=5)
+                height = ((shell.points[:, None] - points[index]) * normals[index]).sum(axis=2)
+                height = height[:, :4].mean(axis=1)
+                near = (distance[:, 0] < 0.05) & ((normals[index[:, 0]] * shell.normals).sum(axis=1) > 0.2)
+                push = np.where(near, np.maximum(gap - height, 0.0), 0.0)
+                shell.points = shell.points + blurred(push, shell, 1)[:, None] * normals[index].mean(axis=1)
 
 
 def measured_lift(shell: Shell, body: Anatomy) -> np.ndarray:

@@ -105,7 +105,7 @@ def _turned(line: NeckLine, body: Anatomy, color: np.ndarray, top: Top) -> Part:
         stand = 0.022 - 0.006 * tip
     fall = 0.042 + 0.022 * tip
     zero = np.zeros(len(front))
-    lean = 0.004 * (1 - tip)
+    lean = 0.007 * (1 - tip) + 0.002
     rows = [
         (zero - 0.004, zero - 0.008), (zero - 0.004 - lean, 0.5 * stand), (zero - 0.004 - 1.6 * lean, stand),
         (zero - 0.001 - 1.5 * lean, stand + 0.003), (zero + 0.004 - lean, stand + 0.0005), (zero + 0.009, stand - 0.45 * fall),

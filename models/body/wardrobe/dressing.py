@@ -12,7 +12,7 @@ from models.body.base import RestBody
 from models.body.character import Character, Surface
 from models.body.wardrobe.anatomy import Anatomy, weight_matrix
 from models.body.wardrobe.cloth import HIDDEN_DEPTH, Figure
-from models.body.wardrobe.hair import make_hair
+from models.body.wardrobe.hair import make_hair, tint_roots
 from models.body.wardrobe.legwear import make_legwear, make_socks
 from models.body.wardrobe.part import Part
 from models.body.wardrobe.shading_hints import fine_occlusion
@@ -48,7 +48,10 @@ def assemble(spec: AvatarSpec, rest: RestBody) -> Character:
     for garment in spec.outfit:
         maker = next(maker for kind, maker in MAKERS.items() if isinstance(garment, kind))
         maker(figure, garment)
-    layers = [_uncovered(make_skin(body, spec.skin), [depth for _, depth in figure.layers])]
+    skin = make_skin(body, spec.skin)
+    if spec.hair is not None:
+        tint_roots(skin[0], figure, spec.hair)
+    layers = [_uncovered(skin, [depth for _, depth in figure.layers])]
     for index, (parts, _) in enumerate(figure.layers):
         layers.append(_uncovered(parts, [depth for _, depth in figure.layers[index + 1 :]]))
     if spec.hair is not None:

@@ -14,14 +14,14 @@ from models.body.wardrobe.mesh import neighbours, smooth, unit, vertex_normals
 from models.body.wardrobe.noise import fractal, noise, smoothstep
 from models.body.wardrobe.part import Part
 from models.body.wardrobe.scalp import find_scalp, hairline, tangent
-from models.body.wardrobe.spec import AfroHair, Hair, LongHair, ShortHair, TiedHair
+from models.body.wardrobe.spec import AfroHair, Hair, LongHair, ShortHair, TiedHair, linear
 
 
 def short_hair(figure: Figure, hair: ShortHair) -> list[Part]:
     """Short hair with a parting, longer on top than at the sides."""
     body = figure.body
     field = hairline(body, hair.recede, hair.seed)
-    scalp = find_scalp(body, field, 0.0045)
+    scalp = find_scalp(body, field, 0.007)
     face = body.face_frame
     u = face.unit
     part_x = hair.parting * 0.55 * u
@@ -45,7 +45,7 @@ def short_hair(figure: Figure, hair: ShortHair) -> list[Part]:
 def afro_hair(figure: Figure, hair: AfroHair) -> list[Part]:
     """A round head of tight curls."""
     body = figure.body
-    scalp = find_scalp(body, hairline(body, 0.1, hair.seed), 0.005)
+    scalp = find_scalp(body, hairline(body, 0.1, hair.seed), 0.0075)
     grow = smoothstep(scalp.inside, -0.006, 0.030) ** 0.6
     curls = fractal(scalp.points, 0.011, 2, hair.seed) + 0.6 * noise(scalp.points, 0.028, hair.seed + 3)
     thickness = 0.002 + hair.length * grow * (0.9 + 0.20 * curls)
@@ -70,3 +70,12 @@ MAKERS: dict[type, Callable[[Figure, Any], list[Part]]] = {
 def make_hair(figure: Figure, hair: Hair) -> list[Part]:
     """The parts of any kind of hair."""
     return MAKERS[type(hair)](figure, hair)
+
+
+def tint_roots(skin: Part, figure: Figure, hair: Hair) -> None:
+    """Darken the skin under the hair, so that a hairline is no hard edge."""
+    assert skin.source is not None
+    field = hairline(figure.body, hair.recede if isinstance(hair, ShortHair) else 0.0, hair.seed)
+    ragged = skin.source @ field + 0.0025 * noise(skin.points, 0.004, 91)
+    share = 0.75 * smoothstep(ragged, -0.005, 0.004)
+    skin.albedo = skin.albedo + share[:, None] * (0.8 * linear(hair.color) - skin.albedo)

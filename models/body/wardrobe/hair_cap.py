@@ -22,7 +22,8 @@ def cap(
     clumps = combed(scalp.points, scalp.faces, flow, 3, 30, hair.seed)
     strands = combed(scalp.points, scalp.faces, flow, 0, 14, hair.seed + 1)
     wave = 1 + 0.5 * hair.curl * noise(scalp.points, 0.018, hair.seed + 2)
-    lumps = relief * thickness * (0.13 * clumps + 0.07 * strands) + hair.curl * 0.30 * thickness * fractal(scalp.points, 0.014, 2, 9)
+    body_of_hair = np.minimum(thickness, 0.018)
+    lumps = relief * body_of_hair * (0.13 * clumps + 0.07 * strands) + hair.curl * 0.30 * body_of_hair * fractal(scalp.points, 0.014, 2, 9)
     lumps *= smoothstep(scalp.inside, 0.0, 0.015)
     points = scalp.points + (np.maximum(thickness * wave + lumps, 0.0008))[:, None] * scalp.normals
     strand = tangent(flow, vertex_normals(points, scalp.faces))

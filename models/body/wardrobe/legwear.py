@@ -9,9 +9,10 @@ import numpy as np
 from models.body.character import Surface
 from models.body.wardrobe.anatomy import Anatomy, Limb
 from models.body.wardrobe.cloth import (
-    COTTON, DENIM, LEATHER, RIBBED, STRETCH, TWILL, Figure, Panel, finish, measured_lift, seam_shade,
+    COTTON, DENIM, LEATHER, RIBBED, STRETCH, TWILL, Figure, Panel, finish, seam_shade,
 )  # fmt: skip
 from models.body.wardrobe.noise import fractal, smoothstep
+from models.body.wardrobe.part import Part
 from models.body.wardrobe.shell import Shell, creases, cut, rings, stretch, widen
 from models.body.wardrobe.spec import Leggings, Legwear, Shorts, Socks, linear
 
@@ -31,31 +32,30 @@ def make_legwear(figure: Figure, wear: Legwear) -> None:
     body = figure.body
     unit = leg_length(body)
     tilt = 0.12 * (body.points[:, 1] - body.joints["upperleg01.L"][1])
-    waist = body.level(wear.waist) + tilt - body.points[:, 2]
+    waist = np.where(body.arm_weight > 0.3, -_FAR, body.level(wear.waist) + tilt - body.points[:, 2])
     cut_at = min(wear.ends, _ANKLE)
     ends = np.where(body.leg > 0, (cut_at - body.leg) * unit, _FAR)
     depth = np.minimum(waist, ends)
     side = _side_field(body)
-    seams = [waist - 0.038, ends - 0.022, *([side - 0.012, side + 0.012] if wear.side_stripe else [])]
+    seams = [waist - 0.038, ends - 0.022, *([0.013 - side] if wear.side_stripe else [])]
     allowed = (body.arm_weight[body.faces] < 0.3).all(axis=1) & ~body.parts["head"]
     shell = cut(body, allowed, [waist, ends], seams)
     ease = 0.002 if isinstance(wear, Leggings) else 0.004 + 0.004 * wear.fit
     stretch(shell, body, figure.clearance + ease, 12 if isinstance(wear, Leggings) else 60)
     if not isinstance(wear, Leggings):
         _hang(shell, body, wear)
-    lift = measured_lift(shell, body)
-    figure.wear([_color(shell, body, wear, (waist, ends, side))], depth, lift)
+    figure.keep_outside(shell, 0.003)
+    figure.wear([_color(shell, body, wear, (waist, ends, side))], depth, shell)
 
 
 def _side_field(body: Anatomy) -> np.ndarray:
-    """(N,) metres in front of the outer side line of the nearer leg (negative behind it; far from it large)."""
+    """(N,) metres round the leg from the line down its outer side (never negative)."""
     left = body.points[:, 0] > 0
     values = np.zeros(len(body))
-    for limb, mine in zip(body.legs, (left, ~left), strict=True):
-        centre, _ = limb.at(limb.coordinate(body.points))
+    for limb, sign, mine in zip(body.legs, (1, -1), (left, ~left), strict=True):
+        centre, radius = limb.at(limb.coordinate(body.points))
         offset = body.points - centre
-        outside = offset[:, 0] * (1 if limb is body.legs[0] else -1)
-        values = np.where(mine, np.where(outside > 0, -offset[:, 1], -_FAR), values)
+        values = np.where(mine, radius * np.abs(np.arctan2(offset[:, 1], sign * offset[:, 0])), values)
     return values
 
 
@@ -112,7 +112,7 @@ def _fold_depth(shell: Shell, body: Anatomy, wear: Legwear) -> np.ndarray:
     return (0.35 + 0.65 * wear.fit) * relief * ends * below_waist
 
 
-def _color(shell: Shell, body: Anatomy, wear: Legwear, edges: tuple[np.ndarray, ...]):
+def _color(shell: Shell, body: Anatomy, wear: Legwear, edges: tuple[np.ndarray, ...]) -> Part:
     """Panels: 0 legs, 1 waistband or belt, 2 hems, 3 side stripe."""
     main = linear(wear.color)
     trim = linear(wear.trim) if wear.trim else main * 0.95
@@ -120,7 +120,7 @@ def _color(shell: Shell, body: Anatomy, wear: Legwear, edges: tuple[np.ndarray, 
     bits = shell.panel
     which = np.zeros(len(shell.faces), int)
     if wear.side_stripe:
-        which[((bits & 4) == 0) & ((bits & 8) > 0)] = 3
+        which[(bits & 4) > 0] = 3
     which[(bits & 2) == 0] = 2
     which[(bits & 1) == 0] = 1
     band: Surface = LEATHER if wear.belt else cloth
@@ -131,7 +131,7 @@ def _color(shell: Shell, body: Anatomy, wear: Legwear, edges: tuple[np.ndarray, 
         Panel(linear(wear.side_stripe) if wear.side_stripe else main, cloth, 0.0003),
     ]
     waist, ends, side = (shell.of(edge) for edge in edges)
-    lines = [ends - 0.022, np.where(np.abs(side) < 0.05, side, 1.0)]
+    lines = [ends - 0.022, side]
     tint = seam_shade(shell, lines)
     if wear.denim:
         s, front = shell.of(body.leg), smoothstep(-shell.normals[:, 1], -0.1, 0.9)
@@ -152,4 +152,4 @@ def make_socks(figure: Figure, wear: Socks) -> None:
     panels = [Panel(main, RIBBED), Panel(band, RIBBED, 0.0006)]
     which = ((shell.panel & 1) == 0).astype(int)
     part = finish(shell, body, panels, which, np.zeros(len(shell.points)), np.ones(len(shell.points)), 0.01)
-    figure.wear([part], top, measured_lift(shell, body))
+    figure.wear([part], top, shell)

@@ -49,20 +49,21 @@ class Paths:
 
 
 def fall(
-    roots: np.ndarray, directions: np.ndarray, ends: np.ndarray, off: np.ndarray, obstacle: Obstacle, steps: int, stiff: float
+    roots: np.ndarray, directions: np.ndarray, ends: np.ndarray, off: np.ndarray, obstacle: Obstacle, stiff: float
 ) -> np.ndarray:
-    """(M, steps, 3) paths that leave ``roots`` (M, 3) along ``directions`` and hang down to the heights ``ends`` (M,).
+    """(M, K, 3) paths that leave ``roots`` (M, 3) along ``directions`` and hang down to the heights ``ends`` (M,).
 
-    ``off`` (M,) is how far each keeps off the figure, ``stiff`` (0..1) how slowly it turns towards the ground.
+    ``off`` (K,) is how far they keep off the figure from root to tip, ``stiff`` (0..1) how slowly they turn downwards.
     """
+    steps = len(off)
     place, heading = roots.copy(), unit(directions)
-    length = np.maximum(roots[:, 2] - ends, 0.02) * 1.12
-    stride = (length / (steps - 1))[:, None]
     path = [place]
-    for _ in range(steps - 1):
+    for step in range(1, steps):
+        left = steps - step
+        stride = np.maximum(place[:, 2] - ends, 0.0) / left * 1.05 + 0.0035 * left / steps
         heading = unit(stiff * heading + (1 - stiff) * np.array([0.0, 0.0, -1.0]))
-        moved = obstacle.push_out(place + stride * heading, off)
-        heading = unit(0.5 * heading + 0.5 * unit(moved - place))
+        moved = obstacle.push_out(place + stride[:, None] * heading, np.full(len(place), off[step]))
+        heading = unit(0.4 * heading + 0.6 * unit(moved - place))
         place = moved
         path.append(place)
     result = np.stack(path, axis=1)

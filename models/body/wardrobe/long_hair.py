@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial import cKDTree
 
-from models.body.wardrobe.anatomy import Anatomy
+from models.body.wardrobe.anatomy import Anatomy, FaceFrame
 from models.body.wardrobe.cloth import COTTON, Figure
 from models.body.wardrobe.hair_cap import HAIR, cap, strand_color
 from models.body.wardrobe.locks import Obstacle, Paths, fall, hanging_weights, taper, tubes
@@ -15,7 +15,8 @@ from models.body.wardrobe.part import Part
 from models.body.wardrobe.scalp import Scalp, combed, find_scalp, hairline, tangent
 from models.body.wardrobe.spec import Hair, LongHair, TiedHair, linear
 
-_STEPS = 11
+#: Size of a sheet of falling hair: strands side by side, points along each.
+_COLUMNS, _ROWS = 132, 28
 
 
 def _lock_part(paths: Paths, body: Anatomy, hair: Hair, share: np.ndarray, seed: int) -> Part:
@@ -59,7 +60,7 @@ def long_hair(figure: Figure, hair: LongHair) -> list[Part]:
     body = figure.body
     face = body.face_frame
     u = face.unit
-    scalp = find_scalp(body, hairline(body, 0.0, hair.seed), 0.006)
+    scalp = find_scalp(body, hairline(body, 0.0, hair.seed), 0.011)
     part_x = hair.parting * 0.5 * u
     away = scalp.points[:, 0] - part_x
     side = np.tanh(away / (0.12 * u))
@@ -69,42 +70,93 @@ def long_hair(figure: Figure, hair: LongHair) -> list[Part]:
     flow = _smooth_flow(scalp, scalp.top[:, None] * over + (1 - scalp.top)[:, None] * down)
     grow = smoothstep(scalp.inside, -0.003, 0.03)
     groove = 1 - 0.5 * np.exp(-((away / (0.06 * u)) ** 2)) * scalp.top
-    thickness = 0.003 + (0.010 + 0.016 * hair.volume) * grow * groove
+    thickness = 0.002 + 0.004 * grow * groove
     thickness = smooth(thickness, neighbours(scalp.faces, len(scalp.points)), 4)
-    parts = [cap(body, scalp, hair, thickness, flow, 0.8)]
-    parts.append(_curtain(figure, hair, scalp, flow, thickness))
+    parts = [cap(body, scalp, hair, thickness, flow, 0.3)]
+    parts.append(_curtain(figure, hair, scalp, thickness))
     if hair.fringe:
         parts.append(_fringe(figure, hair, scalp))
     return parts
 
 
-def _curtain(figure: Figure, hair: LongHair, scalp: Scalp, flow: np.ndarray, thickness: np.ndarray) -> Part:
-    """The falling locks."""
+def _curtain(figure: Figure, hair: LongHair, scalp: Scalp, thickness: np.ndarray) -> Part:
+    """The falling hair: a sheet whose columns leave the parting, lie on the cap and hang down from it."""
     body, face = figure.body, figure.body.face_frame
-    u = face.unit
     random = np.random.default_rng(hair.seed)
-    level = (scalp.points[:, 2] - face.eyes[0, 2]) / u
-    band = smoothstep(level, 1.75, 1.0) * (0.35 + smoothstep(level, 1.2, 0.2)) * (scalp.inside > 0.003)
-    turn = np.arctan2(np.abs(scalp.points[:, 0]), -(scalp.points[:, 1] - face.skull[1]))
-    band *= smoothstep(turn, 0.45, 0.75)
-    chosen = _farthest(scalp.points, 110, band, hair.seed + 5)
-    normal = scalp.normals[chosen]
-    roots = scalp.points[chosen] + (0.55 * thickness[chosen])[:, None] * normal
-    heights = {0.0: face.mouth[2], 0.3: face.chin[2] - 0.1 * u, 0.6: body.level(1.0) - 0.01, 1.0: body.level(0.70)}
+    roots, headings = _parting(hair, scalp, thickness)
+    heights = {0.0: face.mouth[2], 0.3: face.chin[2] - 0.1 * face.unit, 0.6: body.level(1.0) - 0.01, 1.0: body.level(0.70)}
     end = float(np.interp(hair.reach, list(heights), list(heights.values())))
-    ends = end + random.normal(0, 0.008 + 0.012 * hair.reach, len(chosen)) + 0.03 * smoothstep(turn[chosen], 1.1, 0.6)
-    off = 0.010 + (0.010 + 0.012 * hair.volume) * random.random(len(chosen))
-    start = flow[chosen] + 0.15 * normal
-    points = fall(roots, start, ends, off, Obstacle(figure), _STEPS, 0.55)
-    wave = hair.curl * 0.012 * np.linspace(0, 1, _STEPS)[None]
-    for axis in range(2):
-        phase = random.random((len(chosen), 1)) * 0.5 + 2.2 * axis
-        points[..., axis] += wave * np.sin(np.linspace(0, 4.2 * np.pi * (0.5 + hair.reach), _STEPS)[None] + 2 * np.pi * phase)
-    out = unit(points - np.array([0.0, face.skull[1] + 0.01, 0.0]) * [1, 1, 0] - points * [0, 0, 1])
-    width = taper(_STEPS, 0.010, 0.014, 0.004)[None] * random.uniform(0.8, 1.25, (len(chosen), 1))
-    paths = Paths(points, width, 0.48 * width, out)
-    share = smoothstep(points[..., 2], face.chin[2], face.chin[2] - 0.22) * 0.75
-    return _lock_part(paths, body, hair, share, hair.seed + 9)
+    ragged = np.convolve(random.normal(0, 1, len(roots) + 4), np.array([1, 2, 3, 2, 1]) / 4, "valid")
+    ends = end + ragged * (0.004 + 0.008 * hair.reach)
+    grow = np.linspace(0, 1, _ROWS)
+    off = 0.012 + (0.003 + 0.012 * hair.volume) * smoothstep(grow, 0.0, 0.3) - 0.006 * smoothstep(grow, 0.75, 1.0)
+    points = fall(roots, headings, ends, off, Obstacle(figure), 0.80)
+    points = _off_the_face(points, face)
+    mean = np.array([1, 2, 3, 2, 1]) / 9
+    for _ in range(3):
+        padded = np.pad(points, ((2, 2), (0, 0), (0, 0)), "edge")
+        points = sum(mean[k] * padded[k : k + len(points)] for k in range(5))
+    points = np.concatenate([_tuck(points[:1], face, 2), points, _tuck(points[-1:], face, 2)[::-1]])
+    return _sheet(points, body, hair, closed=False)
+
+
+def _off_the_face(points: np.ndarray, face: FaceFrame) -> np.ndarray:
+    """Comb (M, K, 3) strands back from the face, the more the lower they are."""
+    u, eye = face.unit, face.eyes[0, 2]
+    edge = face.ears[0, 1] - u * np.interp(points[..., 2], [eye - 1.5 * u, eye, eye + 1.3 * u], [0.45, 0.75, 1.9])
+    soft = 0.008
+    result = points.copy()
+    result[..., 1] = edge + soft * np.logaddexp(0, (points[..., 1] - edge) / soft)
+    return result
+
+
+def _parting(hair: LongHair, scalp: Scalp, thickness: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Roots (M, 3) along the parting and round the crown, and the directions (M, 3) in which the hair leaves them."""
+    outer = scalp.points + 0.8 * thickness[:, None] * scalp.normals
+    share = np.linspace(0, 1, _COLUMNS)
+    around = np.abs(2 * share - 1)
+    span = scalp.points[scalp.top > 0.2]
+    front, back = span[:, 1].min() + 0.012, span[:, 1].max() - 0.03
+    y = back + (front - back) * smoothstep(around, 0.15, 1.0)
+    x = hair.parting * 0.032 * smoothstep(around, 0.1, 0.5) + 0.002 * np.sign(0.5 - share)
+    tree = cKDTree(outer[:, :2])
+    _, index = tree.query(np.stack([x, y], axis=1), k=4)
+    upper = index[np.arange(len(x)), np.argmax(outer[index, 2], axis=1)]
+    roots = np.stack([x, y, outer[upper, 2]], axis=1)
+    turn = (share - 0.5) * 2 * np.radians(104)
+    headings = np.stack([-np.sin(turn), np.cos(turn), np.zeros(len(turn))], axis=1)
+    return roots, headings
+
+
+def _tuck(column: np.ndarray, face: FaceFrame, count: int) -> np.ndarray:
+    """(count, K, 3) columns that fold the edge of a sheet in behind itself, the innermost first."""
+    inward = unit(np.array([0.0, face.skull[1] + 0.02, 0.0]) - column * [1, 1, 0])
+    return np.concatenate([column + 0.009 * step * inward + [0, 0.004 * step, 0] for step in range(count, 0, -1)])
+
+
+def _sheet(points: np.ndarray, body: Anatomy, hair: Hair, closed: bool) -> Part:
+    """A combed surface from (M, K, 3) columns of hair, each from root to tip; ``closed`` makes it a tube."""
+    columns, rows = points.shape[:2]
+    flat = points.transpose(1, 0, 2).reshape(-1, 3)
+    faces = grid_faces(rows, columns, closed)
+    normals = vertex_normals(flat, faces)
+    away = flat - flat.reshape(rows, columns, 3).mean(axis=1).repeat(columns, axis=0)
+    if (normals * away).sum() < 0:
+        faces, normals = faces[:, ::-1], -normals
+    flow = tangent(np.gradient(points.transpose(1, 0, 2), axis=0).reshape(-1, 3) + 1e-9, normals)
+    along = np.repeat(np.linspace(0, 1, rows), columns)
+    clumps = combed(flat, faces, flow, 2, 60, hair.seed + 41)
+    strands = combed(flat, faces, flow, 0, 40, hair.seed + 42)
+    broad = combed(flat, faces, flow, 9, 60, hair.seed + 43)
+    depth = smoothstep(along, 0.02, 0.25) * (0.0042 * clumps + 0.0020 * strands + (0.004 + 0.004 * hair.curl) * broad)
+    wave = 0.007 * hair.curl * smoothstep(along, 0.3, 0.7) * np.sin(14 * along + 1.6 * broad)
+    flat = flat + (depth + wave)[:, None] * normals
+    color = strand_color(hair, 0.25 + 0.75 * along, clumps, strands)
+    share = 0.75 * smoothstep(flat[:, 2], body.face_frame.chin[2], body.face_frame.chin[2] - 0.22)
+    softness = smoothstep(along, 0.86, 1.0)
+    return Part(
+        flat, faces, hanging_weights(flat, body, share), color, (HAIR,), np.zeros(len(flat), int), strand=flow, softness=softness
+    )
 
 
 def _fringe(figure: Figure, hair: LongHair, scalp: Scalp) -> Part:
@@ -118,7 +170,7 @@ def _fringe(figure: Figure, hair: LongHair, scalp: Scalp) -> Part:
     roots = scalp.points[chosen] + 0.010 * scalp.normals[chosen]
     ends = face.eyes[0, 2] + u * (0.42 + 0.06 * random.random(len(chosen)))
     start = np.tile([0.0, -0.8, 0.1], (len(chosen), 1)) + 0.3 * scalp.normals[chosen]
-    points = fall(roots, start, ends, np.full(len(chosen), 0.007) + 0.004 * random.random(len(chosen)), Obstacle(figure), 8, 0.5)
+    points = fall(roots, start, ends, np.full(8, 0.009), Obstacle(figure), 0.5)
     out = np.tile(np.array([0.0, -1.0, 0.0]), (*points.shape[:2], 1))
     width = taper(8, 0.007, 0.009, 0.002)[None] * random.uniform(0.8, 1.2, (len(chosen), 1))
     return _lock_part(Paths(points, width, 0.4 * width, out), figure.body, hair, np.zeros(points.shape[:2]), hair.seed + 22)
@@ -129,11 +181,11 @@ def tied_hair(figure: Figure, hair: TiedHair) -> list[Part]:
     body = figure.body
     face = body.face_frame
     u = face.unit
-    scalp = find_scalp(body, hairline(body, 0.0, hair.seed), 0.005)
+    scalp = find_scalp(body, hairline(body, 0.0, hair.seed), 0.007)
     angle = np.radians(-12 + 62 * hair.height)
     direction = np.array([0.0, np.cos(angle), np.sin(angle)])
     back = scalp.points[np.argmax((scalp.points - face.skull) @ direction / np.linalg.norm(scalp.points - face.skull, axis=1))]
-    knot = back + 0.016 * direction
+    knot = back + 0.010 * direction
     flow = _smooth_flow(scalp, knot - scalp.points)
     grow = smoothstep(scalp.inside, -0.002, 0.022)
     distance = np.linalg.norm(scalp.points - knot, axis=1)
@@ -145,28 +197,23 @@ def tied_hair(figure: Figure, hair: TiedHair) -> list[Part]:
 
 
 def _tail(figure: Figure, hair: TiedHair, knot: np.ndarray, direction: np.ndarray) -> Part:
-    """Locks from the knot down the back."""
+    """A tapering tube of combed hair from the knot down the back."""
     body = figure.body
     random = np.random.default_rng(hair.seed + 31)
-    count, steps = 26, 13
-    angle = np.linspace(0, 6 * np.pi, count)
-    radius = 0.011 * np.sqrt(np.linspace(0.05, 1, count)) * (0.7 + 0.6 * hair.volume)
+    columns, rows = 36, 30
+    end = np.array([body.level(0.80)])
+    spine = fall((knot - 0.006 * direction)[None], direction[None], end, np.full(rows, 0.030 + 0.012 * hair.volume), Obstacle(figure), 0.62)[0]
+    heading = unit(np.gradient(spine, axis=0))
     side = np.array([1.0, 0.0, 0.0])
-    up = unit(np.cross(direction, side))
-    ring = np.cos(angle)[:, None] * side + np.sin(angle)[:, None] * up
-    roots = knot - 0.004 * direction + radius[:, None] * ring
-    ends = np.full(count, body.level(0.80)) + random.normal(0, 0.02, count)
-    start = direction + 0.45 * ring
-    off = 0.012 + 0.9 * radius + 0.006 * random.random(count)
-    points = fall(roots, start, ends, off, Obstacle(figure), steps, 0.70)
-    spread = smoothstep(np.linspace(0, 1, steps), 0, 0.35) - 0.75 * smoothstep(np.linspace(0, 1, steps), 0.5, 1)
-    flat = ring * np.array([1.0, 0.5, 0.4])
-    points = points + 0.011 * (0.5 + hair.volume) * spread[None, :, None] * flat[:, None]
-    center = points.mean(axis=0)
-    out = unit(points - center[None] + 0.004 * np.array([0, 1.0, 0]))
-    width = taper(steps, 0.006, 0.011 + 0.004 * hair.volume, 0.003)[None] * random.uniform(0.8, 1.2, (count, 1))
-    share = 0.55 * smoothstep(points[..., 2], knot[2] - 0.05, knot[2] - 0.30)
-    return _lock_part(Paths(points, width, 0.7 * width, out), body, hair, share, hair.seed + 32)
+    outward = unit(np.cross(side, heading))
+    t = np.linspace(0, 1, rows)
+    size = 0.0135 + (0.010 + 0.014 * hair.volume) * smoothstep(t, 0.0, 0.28) - (0.020 + 0.012 * hair.volume) * smoothstep(t, 0.45, 1.02)
+    angle = np.arange(columns) * 2 * np.pi / columns
+    ring = 1.15 * np.cos(angle)[:, None, None] * side + 0.80 * np.sin(angle)[:, None, None] * outward[None]
+    points = spine[None] + np.maximum(size, 0.0012)[None, :, None] * ring
+    tips = np.convolve(np.pad(random.normal(0, 1, columns), 2, "wrap"), np.array([1, 2, 2, 2, 1]) / 3, "valid")
+    points = points + (0.012 * tips[:, None] * smoothstep(t, 0.7, 1.0)[None])[..., None] * heading[None]
+    return _sheet(points, body, hair, closed=True)
 
 
 def _head_part(body: Anatomy, points: np.ndarray, faces: np.ndarray) -> np.ndarray:

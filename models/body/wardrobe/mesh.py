@@ -116,13 +116,18 @@ def cut_along(faces: np.ndarray, values: np.ndarray, snap: float = 0.12) -> tupl
     return faces, (matrix @ move.tocsr()).tocsr(), level[faces].sum(axis=1) > 0
 
 
-def subdivide(faces: np.ndarray, count: int, where: np.ndarray | None = None) -> tuple[np.ndarray, Matrix, np.ndarray]:
-    """Halve all edges, or those of the faces ``where`` (F,) bool; neighbours are split to fit, so no cracks open."""
+def halve(
+    faces: np.ndarray, points: np.ndarray, where: np.ndarray, longest: float
+) -> tuple[np.ndarray, Matrix, np.ndarray]:
+    """Halve once the edges of the faces ``where`` (F,) bool that are longer than ``longest`` metres.
+
+    Neighbours are split to fit, so no cracks open. Returns faces, attribute matrix and for each face its old index.
+    """
     edges, face_edges = edges_of(faces)
-    cut = np.ones(len(edges), bool) if where is None else np.zeros(len(edges), bool)
-    if where is not None:
-        cut[face_edges[where].ravel()] = True
-    return split_edges(faces, count, cut, np.full(len(edges), 0.5), edges, face_edges)
+    cut = np.zeros(len(edges), bool)
+    cut[face_edges[where].ravel()] = True
+    cut &= np.linalg.norm(points[edges[:, 0]] - points[edges[:, 1]], axis=1) > longest
+    return split_edges(faces, len(points), cut, np.full(len(edges), 0.5), edges, face_edges)
 
 
 def refine(faces: np.ndarray, points: np.ndarray, longest: float) -> tuple[np.ndarray, Matrix]:

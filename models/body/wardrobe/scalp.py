@@ -41,8 +41,8 @@ def hairline(body: Anatomy, recede: float, seed: int) -> np.ndarray:
     at_ear = float(np.arctan2(np.abs(face.ears[:, 0]).mean(), -(ear[1] - face.skull[1])))
     table = np.array([
         (0.0, 1.08 + 0.22 * recede), (0.22, 1.12 + 0.3 * recede), (0.48, 1.08 + 0.75 * recede), (0.75, 0.80 + 0.5 * recede),
-        (0.95, 0.45), (at_ear - 0.42, 0.0), (at_ear - 0.30, -0.42), (at_ear - 0.17, -0.42), (at_ear - 0.08, 0.22), (at_ear + 0.02, 0.46),
-        (at_ear + 0.16, 0.3), (at_ear + 0.30, -0.35), (at_ear + 0.50, -0.85), (np.pi, -1.02),
+        (0.95, 0.45), (at_ear - 0.42, 0.0), (at_ear - 0.30, -0.42), (at_ear - 0.16, -0.42), (at_ear - 0.10, -0.05), (at_ear, 0.30),
+        (at_ear + 0.14, 0.2), (at_ear + 0.28, -0.40), (at_ear + 0.50, -0.85), (np.pi, -1.02),
     ])  # fmt: skip
     order = np.argsort(table[:, 0])
     line = eye + u * np.interp(turn, table[order, 0], table[order, 1])
@@ -51,7 +51,7 @@ def hairline(body: Anatomy, recede: float, seed: int) -> np.ndarray:
     ears = body.painted("ears")
     near_ear = np.linalg.norm(body.points - np.where(x[:, None] > 0, face.ears[0], face.ears[1]), axis=1)
     field = np.where(ears > 0.08, np.minimum(field, -0.004), field)
-    field = np.minimum(field, (near_ear - 0.30 * u))
+    field = np.minimum(field, (near_ear - 0.16 * u))
     head = body.bone_weight("head", "neck") > 0.3
     return np.where(head, field, -0.05)
 
@@ -93,4 +93,5 @@ def combed(points: np.ndarray, faces: np.ndarray, flow: np.ndarray, clump: int, 
     values = smooth(values, neighbours(faces, count), clump)
     values = smooth(values, matrix, length, 0.7)
     values = values - smooth(values, neighbours(faces, count), 12 + 4 * clump)
-    return np.clip(values / max(float(values.std()), 1e-9), -2.2, 2.2)
+    spread = 1.4826 * float(np.median(np.abs(values)))
+    return np.clip(values / max(spread, 1e-9), -2.2, 2.2)

@@ -15,6 +15,10 @@ from models.body.wardrobe.mesh import (
 from models.body.wardrobe.noise import noise, smoothstep
 
 
+#: Seams that ``Shell.panel`` keeps account of.
+_PANEL_BITS = 8
+
+
 @dataclass
 class Shell:
     """A piece of cloth being made."""
@@ -26,7 +30,7 @@ class Shell:
     points: np.ndarray
     """(V, 3) metres."""
     panel: np.ndarray
-    """(F,) int: on which side of each seam a face lies, one bit a seam (1 = positive side)."""
+    """(F,) int: on which side of the first eight seams a face lies, one bit a seam (1 = positive side)."""
 
     def of(self, values: np.ndarray) -> np.ndarray:
         """A field over the body ((N,) or (N, C)), on the cloth."""
@@ -43,7 +47,7 @@ def cut(
     where: np.ndarray,
     limits: Sequence[np.ndarray],
     seams: Sequence[np.ndarray] = (),
-    longest: float = 0.019,
+    longest: float = 0.027,
 ) -> Shell:
     """Cut the cloth out of the body.
 
@@ -70,8 +74,9 @@ def cut(
     for field in seams:
         faces, matrix, _ = cut_along(faces, source @ field, snap=0.2)
         source = matrix @ source
-    centre = np.stack([(source @ field)[faces].mean(axis=1) > 0 for field in seams], axis=0) if seams else np.zeros((0, len(faces)))
-    panel = (centre * (1 << np.arange(len(seams)))[:, None]).sum(axis=0).astype(int)
+    panel = np.zeros(len(faces), int)
+    for bit, field in enumerate(seams[:_PANEL_BITS]):
+        panel |= ((source @ field)[faces].mean(axis=1) > 0).astype(int) << bit
     source = source.tocsr()
     return Shell(source, faces, source @ body.points, panel)
 
@@ -89,7 +94,7 @@ def stretch(shell: Shell, body: Anatomy, offset: np.ndarray, rounds: int) -> Non
     lift = _taut(pick @ body.points, normal, pick @ offset, mean, rounds, pick @ offset)
     spread = pick.T @ lift
     base, least = shell.of(body.points), shell.of(offset)
-    mean = _open_mean(shell.faces, len(base))
+    mean = open_mean(shell.faces, len(base))
     normal = unit(smooth(shell.of(body.normals), mean, 16))
     lift = _taut(base, normal, least, mean, 24, np.maximum(shell.of(spread), least))
     points = base + lift[:, None] * normal
@@ -107,7 +112,7 @@ def _taut(
     return lift
 
 
-def _open_mean(faces: np.ndarray, count: int) -> Matrix:
+def open_mean(faces: np.ndarray, count: int) -> Matrix:
     """Neighbour means in which a vertex on an opening sees only its neighbours on the opening: hems stay straight."""
     mean = neighbours(faces, count)
     rim, _ = boundary_edges(faces)

@@ -7,14 +7,13 @@ from scipy import sparse
 from scipy.spatial import cKDTree
 
 from models.body.wardrobe.anatomy import Anatomy
-from models.body.wardrobe.cloth import CANVAS, LEATHER, RUBBER, Figure
-from models.body.wardrobe.legwear import leg_length
+from models.body.wardrobe.cloth import CANVAS, HIDDEN_DEPTH, LEATHER, RUBBER, Figure
 from models.body.wardrobe.mesh import grid_faces, selection, unit
 from models.body.wardrobe.noise import smoothstep
 from models.body.wardrobe.part import Part, separate
 from models.body.wardrobe.spec import Shoes, linear
 
-_STATIONS, _AROUND = 32, 28
+_STATIONS, _AROUND = 34, 36
 #: Length of a station's half window along the foot, as a share of its length.
 _WINDOW = 0.06
 
@@ -62,20 +61,24 @@ def make_shoes(figure: Figure, shoes: Shoes) -> None:
     """Put a pair of shoes on ``figure``."""
     body = figure.body
     parts = [part for side in "LR" for part in _shoe(body, side, shoes)]
-    ankle = np.where(body.leg > 1.0, (body.leg - (2.0 - 0.05 * shoes.collar)) * leg_length(body), -1.0)
-    foot = body.points[:, 2] < body.ground + 0.045
-    figure.wear(parts, np.where(foot & (body.leg_weight > 0.3), 0.1, ankle + 0.03))
+    depth = np.where(body.leg_weight > 0.3, body.ground + 0.04 + HIDDEN_DEPTH - body.points[:, 2], -1.0)
+    for side, mine in (("L", body.points[:, 0] > 0), ("R", body.points[:, 0] < 0)):
+        foot = _Foot(body, side)
+        ahead = (body.points - foot.ankle) @ foot.forward - 0.05 + HIDDEN_DEPTH
+        low = mine & (body.points[:, 2] < body.ground + 0.12)
+        depth = np.where(low, np.maximum(depth, ahead), depth)
+    figure.wear(parts, depth)
 
 
 def _upper_height(t: np.ndarray, top: np.ndarray, shoes: Shoes, ankle: float) -> tuple[np.ndarray, np.ndarray]:
     """Height of the upper at each station, and (S,) how far its middle is open for the leg."""
     collar = 0.068 + 0.05 * shoes.collar
     vamp = top + 0.010
-    opening = smoothstep(t, 0.50, 0.40)
+    opening = smoothstep(t, 0.54, 0.38)
     tongue = 0.018 * np.exp(-(((t - 0.46) / 0.055) ** 2))
     height = np.where(t > 0.45, np.minimum(vamp, collar + 0.004 + tongue), collar)
     height = opening * collar + (1 - opening) * height + tongue * 0.6
-    heel_tab = 0.010 * np.exp(-((t / 0.08) ** 2))
+    heel_tab = 0.004 * np.exp(-((t / 0.08) ** 2))
     dip = -0.010 * np.exp(-(((t - 0.24) / 0.1) ** 2))
     height = height + heel_tab + dip
     front = np.clip((t - 0.80) / 0.22, 0, 1)
@@ -127,18 +130,17 @@ def _upper(
     bulge = 1 + 0.05 * np.sin(2 * phi[None]) ** 2
     across = middle[:, None] + half[:, None] * np.sign(cosine) * np.abs(cosine) ** boxy * bulge
     rise = np.maximum(height - floor, 0.002)[:, None]
-    z = foot.ground + floor[:, None] + rise * sine**0.72
+    z = foot.ground + floor[:, None] + rise * sine ** (0.72 - 0.40 * opening[:, None])
     narrowing = 1 - 0.30 * (smoothstep(height, 0.06, 0.1)[:, None]) * sine**3
     across = middle[:, None] + (across - middle[:, None]) * narrowing
-    centre = smoothstep(np.abs(cosine), 0.62, 0.40) * opening[:, None]
+    centre = smoothstep(np.abs(cosine), 0.80, 0.42) * opening[:, None]
     z = z - centre * np.minimum(0.05, 0.6 * height[:, None])
     place = foot.place(np.repeat(t[:, None], _AROUND, 1), across, z)
     points = place.reshape(-1, 3)
     faces = _outward(grid_faces(_STATIONS, _AROUND, False), points, points.mean(axis=0))
     t_face = np.repeat(t, _AROUND)[faces].mean(axis=1)
-    sine_face = np.tile(sine[0], _STATIONS)[faces].mean(axis=1)
-    toe_cap = (t_face > 0.83) & (sine_face < 0.98)
-    heel = (t_face < 0.10) & (sine_face < 0.9)
+    toe_cap = t_face > 0.83
+    heel = t_face < 0.10
     which = np.where(toe_cap | heel, 1, 0)
     main = linear(shoes.color)
     second = linear(shoes.trim) if shoes.trim else main * 0.86
@@ -186,7 +188,7 @@ def _laces(
         m, h, w = (np.interp(place, t, values) for values in (middle, height, half))
         x = np.linspace(-0.5, 0.5, 7) * min(0.042, w)
         drop = 0.25 * h * (np.abs(x) / max(w, 1e-3)) ** 2.2
-        z = foot.ground + h + 0.0022 - drop
+        z = foot.ground + h + 0.0014 - drop
         for edge in (-0.011, 0.011):
             slope = np.interp(place + edge, t, height) - h
             rows.append(foot.place(np.full(7, place + edge), m + x, z + slope))

@@ -7,7 +7,7 @@ from scipy import sparse
 
 from models.body.character import Material, Pattern, Surface
 from models.body.wardrobe.anatomy import Anatomy, FaceFrame
-from models.body.wardrobe.mesh import neighbours, smooth, subdivide, take_faces, unit, vertex_normals
+from models.body.wardrobe.mesh import halve, neighbours, take_faces, unit, vertex_normals
 from models.body.wardrobe.noise import fractal, noise, smoothstep
 from models.body.wardrobe.part import Part, separate
 from models.body.wardrobe.spec import MannequinSkin, Skin, linear
@@ -54,8 +54,7 @@ def _socket_depth(body: Anatomy) -> np.ndarray:
 def _natural_skin(body: Anatomy, skin: Skin) -> Part:
     face = body.face_frame
     fine = body.parts["head"] & _detailed(body.points[body.faces].mean(axis=1), face)
-    fine |= (body.painted("fingernails")[body.faces] > 0.02).any(axis=1)
-    faces, matrix, parent = subdivide(body.faces, len(body), fine & _visible(body))
+    faces, matrix, parent = halve(body.faces, body.points, fine & _visible(body), 0.0035)
     keep = _visible(body)[parent]
     source = matrix
     points = _rounded(source @ body.points, faces, np.unique(faces[fine[parent]]))
@@ -211,7 +210,7 @@ def _eyes(body: Anatomy, skin: Skin) -> Part:
     """Eyeballs with sclera, iris and pupil."""
     faces, source = take_faces(body.faces, body.parts["eye"], len(body))
     for _ in range(2):
-        faces, matrix, _ = subdivide(faces, source.shape[0])
+        faces, matrix, _ = halve(faces, source @ body.points, np.ones(len(faces), bool), 0.0)
         source = (matrix @ source).tocsr()
     points = source @ body.points
     albedo = np.zeros_like(points)

@@ -7,7 +7,7 @@ from scipy import sparse
 from scipy.spatial import cKDTree
 
 from models.body.wardrobe.anatomy import Anatomy
-from models.body.wardrobe.cloth import COTTON, Figure, Panel, finish, measured_lift
+from models.body.wardrobe.cloth import COTTON, Figure, Panel, finish
 from models.body.wardrobe.legwear import leg_length
 from models.body.wardrobe.mesh import grid_faces
 from models.body.wardrobe.noise import smoothstep
@@ -37,7 +37,7 @@ def make_skirt(figure: Figure, skirt: Skirt) -> None:
     waist = top - body.points[:, 2]
     hips_only = np.minimum(waist, body.points[:, 2] - body.level(-0.22))
     depth = np.where(body.arm_weight > 0.3, -1.0, hips_only)
-    figure.wear([part], depth, measured_lift(shell, body))
+    figure.wear([part], depth, shell)
 
 
 def _tube(figure: Figure, skirt: Skirt, top: float, bottom: float) -> Shell:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from models.body.wardrobe import collars
 from models.body.wardrobe.anatomy import Anatomy, Limb
 from models.body.wardrobe.cloth import (
-    COTTON, KNITTED, RIBBED, SHIRTING, TWILL, Figure, Panel, finish, measured_lift, seam_shade,
+    COTTON, KNITTED, RIBBED, SHIRTING, TWILL, Figure, Panel, finish, seam_shade,
 )  # fmt: skip
+from models.body.wardrobe.mesh import smooth
 from models.body.wardrobe.noise import noise, smoothstep
-from models.body.wardrobe.shell import Drape, Shell, creases, cut, rings, stretch, widen
+from models.body.wardrobe.part import Part
+from models.body.wardrobe.shell import Drape, Shell, creases, cut, open_mean, rings, stretch, widen
 from models.body.wardrobe.spec import Jacket, Shirt, Top, linear
 
 _FAR = 1.0
+#: Metres from stripe to stripe.
+_STRIPE = 0.066
 
 
 def neck_field(body: Anatomy, top: Top) -> np.ndarray:
     """(N,) metres below the neckline (negative above it)."""
     up = np.array([0.0, -0.5, 0.866])
-    rise = {"crew": -0.012, "v": -0.016, "collar": 0.004, "hood": -0.02, "turtle": 0.05}[top.neck]
+    rise = {"crew": 0.004, "v": 0.006, "collar": 0.010, "hood": -0.002, "turtle": 0.05}[top.neck]
     root = body.joints["neck01"]
     if isinstance(top, Jacket):
         rise -= 0.012
@@ -34,7 +40,7 @@ def neck_field(body: Anatomy, top: Top) -> np.ndarray:
 def _notch(body: Anatomy, root: np.ndarray, depth: float) -> np.ndarray:
     """(N,) metres below a V at the throat that reaches ``depth`` below the root of the neck."""
     x, y, z = body.points.T
-    slope = 1.5
+    slope = 2.0
     bottom = root[2] - depth
     return (bottom + slope * np.abs(x) - z) / np.hypot(1, slope) + np.maximum(0, y - root[1]) * 8
 
@@ -60,13 +66,12 @@ def _sleeve_field(body: Anatomy, top: Top) -> np.ndarray:
     return np.where(body.arm_weight > 0.01, (top.sleeve - body.arm) * length, _FAR)
 
 
-def _stripe_field(body: Anatomy) -> np.ndarray:
-    """(N,) triangle wave: positive on the stripes; across the trunk by height, across the sleeves by their length."""
+def _stripe_place(body: Anatomy) -> np.ndarray:
+    """(N,) metres across which stripes repeat: height on the trunk, length on the sleeves."""
     length = np.linalg.norm(body.arms[0].joints[1] - body.arms[0].joints[0])
     along = body.arms[0].joints[0][2] - body.arm * length
     mix = smoothstep(body.arm_weight, 0.3, 0.9)
-    place = (1 - mix) * body.points[:, 2] + mix * along
-    return 0.16 - np.abs((place / 0.052) % 1 - 0.5)
+    return (1 - mix) * body.points[:, 2] + mix * along
 
 
 def make_top(figure: Figure, top: Top) -> None:
@@ -81,7 +86,9 @@ def make_top(figure: Figure, top: Top) -> None:
     hem_band, cuff = (0.05, 0.055) if banded else (0.02, 0.022 if top.sleeve < 1.2 else 0.05)
     seams = [hem - hem_band, sleeve - cuff, neck - 0.02]
     if top.stripes is not None:
-        seams.append(_stripe_field(body))
+        place = _stripe_place(body)
+        edges = np.arange(np.floor(place.min() / _STRIPE), np.ceil(place.max() / _STRIPE)) * _STRIPE
+        seams += [place - edge - shift for edge in edges for shift in (0.0, 0.36 * _STRIPE)]
     elif top.block is not None:
         seams.append(body.points[:, 2] - body.level(0.66))
     trunk = ~body.parts["head"] & ~body.parts["hands"]
@@ -90,12 +97,12 @@ def make_top(figure: Figure, top: Top) -> None:
     ease = 0.004 + 0.006 * top.fit + (0.004 if isinstance(top, Jacket) else 0.0)
     stretch(shell, body, figure.clearance + ease, 160)
     _hang(shell, body, top, hem, sleeve)
-    lift = measured_lift(shell, body)
-    parts = [_color(shell, body, top, seams, (hem, sleeve, neck))]
+    figure.keep_outside(shell, 0.004)
+    parts = [_color(shell, body, top, (hem, sleeve, neck))]
     parts += collars.make_neck(shell, body, top, neck)
     if top.front in ("buttons", "zip"):
         parts += collars.make_front(shell, body, top)
-    figure.wear(parts, depth, lift)
+    figure.wear(parts, depth, shell)
 
 
 def _hang(shell: Shell, body: Anatomy, top: Top, hem: np.ndarray, sleeve: np.ndarray) -> None:
@@ -108,12 +115,15 @@ def _hang(shell: Shell, body: Anatomy, top: Top, hem: np.ndarray, sleeve: np.nda
     armpit = body.level(0.72)
     drape = Drape(body, shell.points[arm_share < 0.3], armpit, float(shell.points[:, 2].min()))
     slope = 0.55 - 0.5 * top.fit
-    flare = -0.01 if top.knit else 0.004 + 0.012 * top.fit
+    flare = 0.0 if top.knit else 0.004 + 0.012 * top.fit
     shell.points = drape(shell.points, 1 - smoothstep(shell.of(body.arm_weight), 0.0, 0.35), slope, flare)
+    low = smoothstep(shell.of(hem), 0.16, 0.03) * (1 - arm_share)
+    eased = smooth(shell.points, open_mean(shell.faces, len(shell.points)), 14)
+    shell.points += low[:, None] * (eased - shell.points)
     shell.points += _fold_depth(shell, body, top, hem, sleeve)[:, None] * shell.normals
 
 
-def _sleeve_width(limb: Limb, top: Top):
+def _sleeve_width(limb: Limb, top: Top) -> Callable[[np.ndarray], np.ndarray]:
     """Radius of the sleeves along the arm."""
     upper = float(np.interp(0.45, limb.stations, limb.radius))
     loose = 0.006 + 0.014 * top.fit
@@ -157,7 +167,7 @@ def _fold_depth(shell: Shell, body: Anatomy, top: Top, hem: np.ndarray, sleeve: 
     return 1.6 * scale * relief * smoothstep(near_edge, -0.004, 0.03) * smoothstep(points[:, 2], body.level(1.02), body.level(0.86))
 
 
-def _color(shell: Shell, body: Anatomy, top: Top, seams: list[np.ndarray], edges: tuple[np.ndarray, ...]):
+def _color(shell: Shell, body: Anatomy, top: Top, edges: tuple[np.ndarray, ...]) -> Part:
     """Panels: 0 body, 1 hem, 2 cuffs, 3 neckband, 4 stripes or block."""
     main = linear(top.color)
     trim = linear(top.trim) if top.trim else main
@@ -165,11 +175,14 @@ def _color(shell: Shell, body: Anatomy, top: Top, seams: list[np.ndarray], edges
     band = RIBBED if top.knit else cloth
     bits = shell.panel
     which = np.zeros(len(shell.faces), int)
-    if len(seams) > 3:
+    if top.stripes is not None:
+        place = shell.of(_stripe_place(body))[shell.faces].mean(axis=1)
+        which[(place / _STRIPE) % 1 < 0.36] = 4
+    elif top.block is not None:
         which[(bits & 8) > 0] = 4
     which[(bits & 1) == 0] = 1
     which[(bits & 2) == 0] = 2
-    which[(bits & 4) == 0] = 3
+    which[((bits & 4) == 0) & (which != 4)] = 3
     second = top.stripes or top.block
     raised = 0.0015 if top.knit else 0.0008
     banded = trim if (top.knit or top.trim) else main * 0.97
@@ -177,7 +190,7 @@ def _color(shell: Shell, body: Anatomy, top: Top, seams: list[np.ndarray], edges
         Panel(main, cloth),
         Panel(banded if top.knit else main * 0.98, band, raised),
         Panel(banded, band, raised),
-        Panel(trim if top.neck == "crew" else main, RIBBED if top.neck == "crew" else cloth, raised),
+        Panel(main, cloth),
         Panel(linear(second) if second else main, cloth),
     ]
     hem, sleeve, neck = (shell.of(edge) for edge in edges)
