@@ -40,7 +40,8 @@ CYCLE_SECONDS = 1.1
 #: Joints that are scored: limbs and nose.
 SCORED = tuple(
     LANDMARK_NAMES.index(name)
-    for name in ["nose"] + [f"{s}_{p}" for s in ("left", "right") for p in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")]
+    for name in ["nose"]
+    + [f"{s}_{p}" for s in ("left", "right") for p in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")]
 )
 
 SIZE = (960, 540)
@@ -106,7 +107,9 @@ def _place(rest: RestBody, vectors: np.ndarray) -> np.ndarray:
     """(T, 3) model axes: a path of the root that keeps the lower foot where it stands."""
     transforms = bone_transforms(rest, vectors, np.zeros((len(vectors), 3)))
     points = landmark_positions(rest, transforms).astype(float)
-    feet = points[:, [LANDMARK_NAMES.index(n) for n in ("left_heel", "left_foot_index", "right_heel", "right_foot_index")]]
+    feet = points[
+        :, [LANDMARK_NAMES.index(n) for n in ("left_heel", "left_foot_index", "right_heel", "right_foot_index")]
+    ]
     standing = feet[..., 2].argmin(1)
     place = np.zeros((len(vectors), 3))
     for t in range(1, len(vectors)):
@@ -134,7 +137,9 @@ def walk_of(rest: RestBody, size: tuple[int, int] = SIZE, frames: int = FRAMES, 
 
 def _colours(rest: RestBody) -> np.ndarray:
     """(V, 3) linear RGB: skin, hair, a shirt and trousers painted on, by the bones that move each vertex."""
-    strongest = [rest.bone_names[bone] for bone in rest.bone_indices[np.arange(len(rest.vertices)), rest.bone_weights.argmax(1)]]
+    strongest = [
+        rest.bone_names[bone] for bone in rest.bone_indices[np.arange(len(rest.vertices)), rest.bone_weights.argmax(1)]
+    ]
     parts = {
         (0.08, 0.12, 0.30): ("spine", "clavicle", "shoulder", "upperarm"),
         (0.03, 0.03, 0.035): ("root", "pelvis", "upperleg", "lowerleg"),
@@ -154,7 +159,9 @@ def _colours(rest: RestBody) -> np.ndarray:
     return colours
 
 
-def _draw(rest: RestBody, vertices: np.ndarray, colours: np.ndarray, intrinsics: np.ndarray, background: np.ndarray) -> np.ndarray:
+def _draw(
+    rest: RestBody, vertices: np.ndarray, colours: np.ndarray, intrinsics: np.ndarray, background: np.ndarray
+) -> np.ndarray:
     """One frame: sun and sky on a matt body, over the photo; only the body's box is drawn."""
     pixels = project(intrinsics, np.eye(3), vertices)
     x0, y0 = np.maximum(np.floor(pixels.min(0)).astype(int) - 1, 0)
@@ -233,7 +240,10 @@ def score_keypoints(keypoints: np.ndarray, valid: np.ndarray, truth: np.ndarray)
     """Mean error in millimetres of (T, 33, 3) keypoints against the truth, over the fitted frames and ``SCORED`` joints."""
     if not valid.any():
         return float("inf")
-    return float(1000 * procrustes_errors(keypoints[valid][:, SCORED].astype(float), truth[valid][:, SCORED].astype(float)).mean())
+    return float(
+        1000
+        * procrustes_errors(keypoints[valid][:, SCORED].astype(float), truth[valid][:, SCORED].astype(float)).mean()
+    )
 
 
 def score_params(params: BodyParams, folder: Path) -> float:

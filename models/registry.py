@@ -37,7 +37,9 @@ ENGINES: dict[str, EngineEntry] = {
     entry.name: entry
     for entry in (
         EngineEntry("avatar", "draws the fitted body as a dressed figure; CPU or GPU, nothing to download", _avatar),
-        EngineEntry("passthrough", "gives back the source person; shows what the pipeline does by itself", _passthrough),
+        EngineEntry(
+            "passthrough", "gives back the source person; shows what the pipeline does by itself", _passthrough
+        ),
     )
 }
 

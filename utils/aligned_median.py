@@ -172,7 +172,8 @@ def refine_alignment(
     neighbours = np.argsort(distance, axis=1)[:, :_NEIGHBOURS]
     local = np.median(residual[neighbours], axis=1)
     agree = np.linalg.norm(residual - local, axis=-1) < _NEIGHBOUR_PX
-    return Alignment(matrix, points[agree], residual[agree].astype(np.float32), reference.shape[::-1])
+    extent = (reference.shape[1], reference.shape[0])
+    return Alignment(matrix, points[agree], residual[agree].astype(np.float32), extent)
 
 
 def alignment_points(reference: np.ndarray, valid: np.ndarray, count: int = 100) -> np.ndarray:

@@ -11,23 +11,20 @@ Memory is bounded by the settings, not by the length of the clip.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal
 
 import cv2
 import numpy as np
 
 from core.types import CameraPath, PersonTrack
 from utils import transforms
-from utils.aligned_median import alignment_points, refine_alignment, stack_statistics
+from utils.aligned_median import alignment_points, refine_alignment
 from utils.removal_mask import bounding_box, dilation_px, person_hole
 from utils.scene_draft import SceneDraft
+from utils.scene_fill import FAR, LEAST_SAMPLES, Inpaint, fill_unseen, median_by_level
 from utils.scene_light import light_difference, with_gain
 from utils.scene_region import Box, Placement, View, enclosing, scaled, view
 from utils.transforms import compose, invert, translation
-
-Inpaint = Literal["telea", "ns"]
-_INPAINT = {"telea": cv2.INPAINT_TELEA, "ns": cv2.INPAINT_NS}
+from utils.window_plate import FrameFit, PlateFrame, Window, WindowPlate
 
 #: Side of the coarse cells in which samples are chosen, pixels.
 _CELL = 8
@@ -35,11 +32,9 @@ _CELL = 8
 _RING = 14
 #: Things that move with the person reach this far from it, as a share of its height (a racket).
 _BAND = 0.4
-#: The scene is looked for far off the person first (this share of its height further than the grown mask), then off the
-#: grown mask, half of it and a seventh of it. So many samples must show a pixel at each level: few far off, where things
-#: that the person carries do not reach; one off the mask; and several close to it, where a single one may show its edge.
-_FAR = 0.12
-_LEAST_SAMPLES = (4, 1, 2, 3)
+#: A mask smaller than this share of the usual size in so many neighbours on either side has lost part of the person.
+_MASK_SHRUNK = 0.7
+_MASK_NEIGHBOURS = 5
 #: Height of the person, in pixels, in the pictures in which frames are aligned and in the draft of the scene.
 _ALIGN_HEIGHT = 360.0
 _DRAFT_HEIGHT = 200.0
@@ -47,117 +42,6 @@ _DRAFT_HEIGHT = 200.0
 _NEAR = 75.0
 #: Within a window every so many frames are aligned with the reference; the others lie between.
 _ALIGN_EVERY = 6
-
-
-@dataclass(frozen=True)
-class Window:
-    """A stretch of the clip that shares one plate."""
-
-    start: int
-    """First frame."""
-    end: int
-    """One past the last frame of its own."""
-    stop: int
-    """One past the last frame that it covers: the frames from ``end`` on are faded into the next window."""
-
-    @property
-    def span(self) -> tuple[int, int]:
-        """First frame and one past the last frame that it covers."""
-        return self.start, self.stop
-
-    @property
-    def reference(self) -> int:
-        """The frame in whose pixels the plate is made."""
-        return (self.start + self.stop - 1) // 2
-
-
-@dataclass(frozen=True)
-class PlateFrame:
-    """The plate of one frame."""
-
-    index: int
-    """Frame of the clip."""
-    rgb: np.ndarray
-    """(H, W, 3) uint8: the source frame without the person; equal to the source where ``removed`` is False."""
-    removed: np.ndarray
-    """(H, W) bool: pixels that were replaced: the person, its halo, and what moves with it."""
-    seen: float
-    """Share of the removed pixels that another frame really shows, 0..1; the rest is inpainted."""
-
-
-@dataclass(frozen=True)
-class _Fit:
-    """How the window's scene is laid into one frame."""
-
-    placement: Placement
-    removed: np.ndarray
-    """(H, ceil(W/8)) uint8: packed mask of the pixels that are replaced."""
-    light: np.ndarray
-    """(h, w, 3) float32 over the region at a quarter of its size: levels to add to the scene."""
-
-
-class WindowPlate:
-    """The plate of one window; made by :meth:`PlateBuilder.build`.
-
-    Attributes
-    ----------
-    coverage:
-        Share of the window's holes that some frame really shows, 0..1.
-    """
-
-    def __init__(self, scene: np.ndarray, seen: np.ndarray, fits: dict[int, _Fit], width: int) -> None:
-        self._scene, self._seen, self._fits, self._width = scene, seen, fits, width
-        self._shares = {t: self._seen_share(t) for t in fits}
-        self.coverage = float(np.mean(list(self._shares.values()))) if fits else 1.0
-
-    def __contains__(self, t: int) -> bool:
-        return t in self._fits
-
-    def removal_mask(self, t: int) -> np.ndarray:
-        """(H, W) bool: the pixels of frame ``t`` that the plate replaces."""
-        return np.unpackbits(self._fits[t].removed, axis=-1, count=self._width).view(bool)
-
-    def seen(self, t: int) -> float:
-        """Share of frame ``t``'s replaced pixels that another frame really shows, 0..1."""
-        return self._shares[t]
-
-    def _seen_share(self, t: int) -> float:
-        removed = self.removal_mask(t)
-        box = bounding_box(removed)
-        if box is None:
-            return 1.0
-        left, top, right, bottom = box
-        seen = self._fits[t].placement.to_frame(self._seen, box)
-        return float(np.count_nonzero(seen & removed[top:bottom, left:right]) / np.count_nonzero(removed))
-
-    def frame(self, t: int, source_rgb: np.ndarray) -> np.ndarray:
-        """The source frame with the person taken out.
-
-        Parameters
-        ----------
-        t:
-            Frame of the clip; one that is not in the window's plate comes back as it is.
-        source_rgb:
-            (H, W, 3) uint8, that frame.
-
-        Returns
-        -------
-        (H, W, 3) uint8; equal to the source outside :meth:`removal_mask`.
-        """
-        if t not in self._fits:
-            return source_rgb
-        fit, removed = self._fits[t], self.removal_mask(t)
-        box = bounding_box(removed)
-        if box is None:
-            return source_rgb
-        left, top, right, bottom = box
-        part = (slice(top, bottom), slice(left, right))
-        plate = fit.placement.to_frame(self._scene, box, interpolation=cv2.INTER_CUBIC)
-        light = fit.placement.to_frame(fit.light, box, fit.light.shape[1] / self._scene.shape[1])
-        plate = cv2.add(plate, light, dtype=cv2.CV_8U)
-        result = source_rgb.copy()
-        cv2.copyTo(plate, removed[part].view(np.uint8), result[part])
-        return result
 
 
 class PlateBuilder:
@@ -252,7 +136,7 @@ class PlateBuilder:
         bare = [person_hole(self._track, int(t), 1) for t in candidates]
         shown = np.stack([cells(t, ~self._hole(t))[wanted] for t in candidates]) * np.float32(0.7)
         shown += np.stack([cells(t, ~mask)[wanted] for t, mask in zip(candidates, bare, strict=True)]) * np.float32(0.3)
-        nearness = np.exp(-np.abs(candidates - window.reference) / _NEAR)
+        nearness = np.exp(-np.abs(candidates - window.reference) / _NEAR) * _mask_trust(bare)
         times = np.zeros(shown.shape[1])
         chosen: list[int] = []
         for _ in range(min(self._samples, len(candidates))):
@@ -304,7 +188,7 @@ class PlateBuilder:
             if added.any() and box is not None:
                 left, top, right, bottom = box
                 mask[top:bottom, left:right] |= placements[t].to_frame(added, box, self._draft_scale)
-            fits[t] = _Fit(placements[t], np.packbits(mask, axis=-1), lights[t])
+            fits[t] = FrameFit(placements[t], np.packbits(mask, axis=-1), lights[t])
         return WindowPlate(scene, seen, fits, self._size[0])
 
     def _hole(self, t: int) -> np.ndarray:
@@ -369,7 +253,9 @@ class PlateBuilder:
         return {t: Placement(compose(matrices[t], rough[t]), size, moves[t]) for t in needed}
 
     def _grey_view(self, placement: Placement, rgb: np.ndarray, t: int) -> View:
-        return view(placement, cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), self._hole(t), self._align_scale, cv2.INTER_LINEAR)
+        return view(
+            placement, cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), self._hole(t), self._align_scale, cv2.INTER_LINEAR
+        )
 
     def _scene(
         self, draft: SceneDraft, stack: Mapping[int, np.ndarray], grown: Mapping[int, np.ndarray], size: tuple[int, int]
@@ -388,10 +274,10 @@ class PlateBuilder:
             on_person = cv2.resize(mask.view(np.uint8), size, interpolation=cv2.INTER_NEAREST)[part][inner]
             patches.append(with_gain(full.patch[inner][None], draft.gains[t])[0])
             level = full.level[inner]
-            levels.append(np.where(on_person > 0, np.maximum(level, len(_LEAST_SAMPLES)), level))
+            levels.append(np.where((on_person > 0) & (level < 2), len(LEAST_SAMPLES), level))
         if patches:
-            scene[wanted], seen[wanted] = _median_by_level(np.stack(patches), np.stack(levels))
-        return _fill(scene, wanted & ~seen, seen, self._inpaint), seen
+            scene[wanted], seen[wanted] = median_by_level(np.stack(patches), np.stack(levels))
+        return fill_unseen(scene, wanted & ~seen, seen, self._inpaint), seen
 
     def _hole_levels(self, t: int) -> np.ndarray:
         """(H, W) uint8: 0 far off the person, and one more for each of the nested masks that a pixel is within."""
@@ -399,7 +285,7 @@ class PlateBuilder:
         if not mask.any():
             return mask.view(np.uint8)
         distance = cv2.distanceTransform((~mask).view(np.uint8), cv2.DIST_L2, 3)
-        far = self._radius + _FAR * self._track.height_px
+        far = self._radius + FAR * self._track.height_px
         nested = (far, self._radius, 0.5 * self._radius, 0.15 * self._radius)
         return sum(((distance <= radius).view(np.uint8) for radius in nested), start=np.zeros(mask.shape, np.uint8))
 
@@ -502,41 +388,10 @@ def _cut_windows(count: int, length: int, fade: int) -> tuple[Window, ...]:
     return tuple(Window(cuts[i], cuts[i + 1], min(cuts[i + 1] + fade, count)) for i in range(pieces))
 
 
-def _median_by_level(samples: np.ndarray, levels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The scene from what lies far off the person; where too little does, from what lies closer to it.
-
-    Parameters
-    ----------
-    samples:
-        (N, P, 3) uint8.
-    levels:
-        (N, P) uint8: how deep within the person's nested masks the pixel lies in the sample, 0 = off it.
-
-    Returns
-    -------
-    The median, (P, 3) uint8, and which pixels have one, (P,) bool.
-    """
-    scene = np.zeros(samples.shape[1:], np.uint8)
-    seen = np.zeros(samples.shape[1], bool)
-    for allowed, least in enumerate(_LEAST_SAMPLES):
-        todo = np.flatnonzero(~seen)
-        valid = levels[:, todo] <= allowed
-        some = np.count_nonzero(valid, axis=0) >= least
-        todo = todo[some]
-        if len(todo):
-            found = stack_statistics(samples[:, todo], valid[:, some])
-            scene[todo] = np.rint(found.median).astype(np.uint8)
-            seen[todo] = True
-    return scene, seen
-
-
-def _fill(scene: np.ndarray, missing: np.ndarray, seen: np.ndarray, method: Inpaint) -> np.ndarray:
-    """Inpaint what no sample shows, inside the box of the missing pixels."""
-    box = bounding_box(missing, 8)
-    if box is None or not seen.any():
-        return scene
-    left, top, right, bottom = box
-    part = (slice(top, bottom), slice(left, right))
-    filled = scene.copy()
-    filled[part] = cv2.inpaint(scene[part], (~seen[part]).astype(np.uint8), 5, _INPAINT[method])
-    return filled
+def _mask_trust(masks: list[np.ndarray]) -> np.ndarray:
+    """(N,) float64: 1, or little for frames whose mask is much smaller than their neighbours': part of the person is
+    missing from it, and would be taken for scene."""
+    areas = np.array([np.count_nonzero(mask) for mask in masks], np.float64)
+    around = np.pad(areas, _MASK_NEIGHBOURS, mode="reflect" if len(areas) > _MASK_NEIGHBOURS else "edge")
+    usual = np.median(np.lib.stride_tricks.sliding_window_view(around, 2 * _MASK_NEIGHBOURS + 1), axis=-1)
+    return np.where(areas < _MASK_SHRUNK * usual, 0.02, 1.0)

@@ -110,10 +110,11 @@ def _gather(rgb: np.ndarray, alpha: np.ndarray, path: np.ndarray) -> tuple[np.nd
     count = int(np.clip(np.ceil(longest / 1.5), 4, 14)) // 2 * 2 + 1
     total = np.zeros_like(packed)
     weights = np.zeros_like(alpha)
+    # The window's edge cuts through the layer: beyond it goes on, it does not end.
     for offset in (np.arange(count) + 0.5) / count - 0.5:
         x, y = columns + dominant[..., 0] * offset, rows + dominant[..., 1] * offset
-        sample = cv2.remap(packed, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-        own = cv2.remap(length, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT)
+        sample = cv2.remap(packed, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        own = cv2.remap(length, x, y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REPLICATE)
         weight = _reaches(own, length, speed * abs(offset), sample[..., 3])
         total += sample * weight[..., None]
         weights += weight

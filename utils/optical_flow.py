@@ -50,7 +50,7 @@ def flow(a_rgb: np.ndarray, b_rgb: np.ndarray, quality: Quality = "balanced") ->
     pad_y, pad_x = max(_MIN_SIDE - height, 0), max(_MIN_SIDE - width, 0)
     if pad_y or pad_x:
         a, b = (cv2.copyMakeBorder(grey, 0, pad_y, 0, pad_x, cv2.BORDER_REPLICATE) for grey in (a, b))
-    found = cv2.DISOpticalFlow_create(_DIS_PRESET[quality]).calc(a, b, None)
+    found = cv2.DISOpticalFlow.create(_DIS_PRESET[quality]).calc(a, b, None)
     return found[:height, :width]
 
 

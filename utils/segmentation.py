@@ -6,6 +6,8 @@ the motion energy; where the motion has another shape, the clip is cut evenly an
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 
 from core.types import CameraPath, PersonTrack, Segment
@@ -104,7 +106,7 @@ def split_clip(
         parts = _share_out(shape, count, segments)
     else:
         cuts = _even_cuts(0, count, min(segments, count))
-        parts = [("uniform", start, end) for start, end in zip(cuts[:-1], cuts[1:], strict=True)]
+        parts = [("uniform", start, end) for start, end in pairwise(cuts)]
     parts = [piece for part in parts for piece in _bounded(part, max_length)]
     return _with_overlaps(_numbered(parts), overlap)
 
@@ -156,7 +158,7 @@ def _share_out(shape: tuple[int, int], count: int, segments: int) -> list[tuple[
     parts = []
     for role, start, end, number in zip(("approach", "hold", "exit"), edges[:-1], edges[1:], pieces, strict=True):
         cuts = _even_cuts(start, end, number)
-        parts += [(role, a, b) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+        parts += [(role, a, b) for a, b in pairwise(cuts)]
     return parts
 
 
@@ -167,7 +169,7 @@ def _even_cuts(start: int, end: int, pieces: int) -> list[int]:
 def _bounded(part: tuple[str, int, int], max_length: int) -> list[tuple[str, int, int]]:
     role, start, end = part
     cuts = _even_cuts(start, end, -(-(end - start) // max_length))
-    return [(role, a, b) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+    return [(role, a, b) for a, b in pairwise(cuts)]
 
 
 def _numbered(parts: list[tuple[str, int, int]]) -> list[tuple[str, int, int]]:

@@ -28,11 +28,7 @@ _STILL_PX = 0.25
 _STILL_FRAMES = 30
 _STEP_NOISE_PX = 0.02
 _FORWARD_BACKWARD_PX = 0.5
-_LK = {
-    "winSize": (21, 21),
-    "maxLevel": 4,
-    "criteria": (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 20, 0.005),
-}
+_LK_STOP = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 20, 0.005)
 
 
 class CameraTracker:
@@ -103,9 +99,18 @@ class CameraTracker:
         if len(start) < _MIN_POINTS:
             self._points = start[:0]
             return np.eye(3), 0.0
-        end, found, _ = cv2.calcOpticalFlowPyrLK(before, after, start, None, **_LK)
+        end, found, _ = cv2.calcOpticalFlowPyrLK(
+            before, after, start, None, winSize=(21, 21), maxLevel=4, criteria=_LK_STOP
+        )
         back, returned, _ = cv2.calcOpticalFlowPyrLK(
-            after, before, end, start.copy(), **_LK, flags=cv2.OPTFLOW_USE_INITIAL_FLOW
+            after,
+            before,
+            end,
+            start.copy(),
+            winSize=(21, 21),
+            maxLevel=4,
+            criteria=_LK_STOP,
+            flags=cv2.OPTFLOW_USE_INITIAL_FLOW,
         )
         good = (found.ravel() > 0) & (returned.ravel() > 0)
         good &= np.linalg.norm(back - start, axis=-1) < _FORWARD_BACKWARD_PX

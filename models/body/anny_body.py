@@ -164,11 +164,8 @@ class AnnyBody:
             os.environ.setdefault("ANNY_CACHE_DIR", str(cache_folder() / "anny"))
             progress(0.05, "building the body model's tables (about a minute, once)")
             try:
-                import torch
-                import warp
-
-                warp.config.quiet = True
                 import anny
+                import torch
             except ImportError as error:
                 raise ModelUnavailable(f"The body model cannot be loaded: {error}.", "Run: make setup") from error
             self._model = anny.Anny(topology="anny-full", skinning_method="lbs").to(dtype=torch.float64)
@@ -191,7 +188,13 @@ class AnnyBody:
         used, compact = np.unique(faces, return_inverse=True)
         coco = KeypointsRegressor.coco(model)
         landmarks = landmark_table(
-            vertices, base_bones, base_weights, names, heads, used, dict(zip(coco.labels, coco.regression_weights.numpy(), strict=True))
+            vertices,
+            base_bones,
+            base_weights,
+            names,
+            heads,
+            used,
+            dict(zip(coco.labels, coco.regression_weights.numpy(), strict=True)),
         )
         progress(1.0, "body ready")
         return RestBody(

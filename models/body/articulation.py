@@ -147,7 +147,9 @@ def _rest_change(rest: RestBody, stretch: np.ndarray, carrier: np.ndarray) -> Re
         joint_bone = rest.joint_bones[carrier[bone]] == bone
         above = np.eye(3) if parent < 0 else turned[parent]
         turned[bone] = np.eye(3) if joint_bone else above @ rest.bone_curl[bone]
-        placed[bone] = heads[bone] if parent < 0 else placed[parent] + above @ stretch[parent] @ (heads[bone] - heads[parent])
+        placed[bone] = (
+            heads[bone] if parent < 0 else placed[parent] + above @ stretch[parent] @ (heads[bone] - heads[parent])
+        )
     result = np.tile(np.eye(4), (count, 1, 1))
     result[:, :3, :3] = turned @ stretch
     result[:, :3, 3] = placed - np.einsum("bij,bj->bi", result[:, :3, :3], heads)
@@ -268,7 +270,9 @@ def bone_transforms(
     """
     rotations, translation = np.asarray(rotations, np.float64), np.asarray(translation, np.float64)
     if rotations.ndim != 3 or rotations.shape[1:] != (len(JOINT_NAMES), 3) or translation.shape != (len(rotations), 3):
-        raise ValueError(f"rotations {rotations.shape} and translation {translation.shape} must be (T, 19, 3) and (T, 3)")
+        raise ValueError(
+            f"rotations {rotations.shape} and translation {translation.shape} must be (T, 19, 3) and (T, 3)"
+        )
     rig, change = rig_of(rest), rest_change(rest, scales_of(shape or {}))
     motion = _joint_motion(rotations, translation, change.joint_heads)[:, rig.carrier]
     for twist in TWIST_SHARES:

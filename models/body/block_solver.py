@@ -66,10 +66,10 @@ class NormalEquations:
             for j in range(i + 1):
                 self.blocks[i - j][j : j + count, index, index] += first * parts[j] * slope**2
 
-    def add_shared(self, residual: np.ndarray, weight: float) -> None:
-        """A prior on the shared parameters: residual (s,), each with derivative 1."""
-        self.cost += float(weight * (residual**2).sum())
-        self.shared_block += weight * np.eye(self.shared)
+    def add_shared(self, residual: np.ndarray, weight: np.ndarray) -> None:
+        """A prior on the shared parameters: residual (s,) of derivative 1, and weights (s,)."""
+        self.cost += float((weight * residual**2).sum())
+        self.shared_block += np.diag(weight)
         self.shared_gradient += weight * residual
 
     def _banded(self, damping: float) -> np.ndarray:
@@ -110,7 +110,9 @@ class NormalEquations:
         if not self.shared:
             return -solved[..., 0], np.zeros(0)
         # Schur complement of the border.
-        reduced = self.shared_block * (1 + damping * np.eye(self.shared)) - np.tensordot(self.border, solved[..., 1:], ((0, 1), (0, 1)))
+        reduced = self.shared_block * (1 + damping * np.eye(self.shared)) - np.tensordot(
+            self.border, solved[..., 1:], ((0, 1), (0, 1))
+        )
         pull = self.shared_gradient - np.tensordot(self.border, solved[..., 0], ((0, 1), (0, 1)))
         shared = -np.linalg.solve(reduced, pull)
         return -(solved[..., 0] + solved[..., 1:] @ shared), shared

@@ -154,7 +154,9 @@ class DetailModel:
         count = len(rest)
         relief = Relief(np.zeros((count, 3), np.float32), np.zeros(count, np.float32), np.ones(count, np.float32))
         material = self._material[surface]
-        self._add_folds(relief, np.flatnonzero((self._wrinkles[surface] * fold) > 0.01), rest, surface, fold, compression, footprint)
+        self._add_folds(
+            relief, np.flatnonzero((self._wrinkles[surface] * fold) > 0.01), rest, surface, fold, compression, footprint
+        )
         self._add_locks(relief, np.flatnonzero(material == Material.HAIR), rest, strand, footprint)
         skin = (material == Material.SKIN) | (material == Material.LIP)
         self._add_mottle(relief, np.flatnonzero(skin & (footprint < MOTTLE / 2)), rest, footprint)

@@ -191,7 +191,9 @@ class RayScene:
             blocked[part] = _unpacked(packets[:, _TFAR], part) < 0
         return blocked
 
-    def _traced(self, origins: np.ndarray, directions: np.ndarray, reach: float, trace: Any) -> Iterator[tuple[slice, np.ndarray]]:
+    def _traced(
+        self, origins: np.ndarray, directions: np.ndarray, reach: float, trace: Any
+    ) -> Iterator[tuple[slice, np.ndarray]]:
         """Fill packets with rays, trace them, and give back the range of rays and the (P, 24, 16) packets, in blocks."""
         step = _BLOCK * _LANES
         packets = _aligned((_BLOCK, _ROWS, _LANES), np.float32)
@@ -217,7 +219,7 @@ class RayScene:
 def _aligned(shape: int | tuple[int, ...], dtype: type) -> np.ndarray:
     """An uninitialised array of 4-byte numbers that starts at a multiple of 64 bytes, as Embree's packets must."""
     count = int(np.prod(shape))
-    raw = np.empty(count + 16, dtype)
+    raw: np.ndarray = np.empty(count + 16, dtype)
     skip = (-raw.ctypes.data % 64) // 4
     return raw[skip : skip + count].reshape(shape)
 

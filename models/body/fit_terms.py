@@ -13,7 +13,7 @@ import numpy as np
 from models.body.base import JOINT_NAMES, RestBody
 from models.body.block_solver import NormalEquations
 from models.body.kinematics import PARAMETERS, Posed, PoseState
-from models.body.pose_init import JOINT, LANDMARK, limbs_of, rotation_vectors
+from models.body.pose_init import LANDMARK, limbs_of, rotation_vectors
 
 #: Trust in the image position of each landmark by the part of its name; the face has eleven of them.
 IMAGE_TRUST = {
@@ -27,7 +27,11 @@ _SIDED_DIRECTIONS = (
     ("hip", "shoulder", 1.0), ("heel", "foot_index", 0.7), ("wrist", "index", 0.5), ("wrist", "pinky", 0.5),
     ("ear", "nose", 0.8),
 )  # fmt: skip
-_CROSS_DIRECTIONS = (("right_shoulder", "left_shoulder", 1.5), ("right_hip", "left_hip", 1.5), ("right_ear", "left_ear", 0.8))
+_CROSS_DIRECTIONS = (
+    ("right_shoulder", "left_shoulder", 1.5),
+    ("right_hip", "left_hip", 1.5),
+    ("right_ear", "left_ear", 0.8),
+)
 
 #: Landmarks whose acceleration is held down.
 STEADY_LANDMARKS = np.array(
@@ -63,8 +67,10 @@ class FitWeights:
     """Distance from the rest pose, in sigmas."""
     limit: float = 1.0
     """Bending of elbows and knees beyond their range or about other axes, in sigmas."""
-    acceleration: float = 0.4
+    acceleration: float = 0.5
     """Acceleration of landmarks in space, per cent of the height per frame^2, at 30 frames per second."""
+    acceleration_scale: float = 2.0
+    """Acceleration, per cent of the height per frame^2 at 30 frames per second, beyond which motion is taken to be real."""
     turning: float = 3.0
     """Second differences of joint rotations, radians per frame^2, at 30 frames per second."""
     depth_acceleration: float = 1.0
@@ -73,8 +79,10 @@ class FitWeights:
     """Motion of a standing foot against the scene, per cent of the height per frame."""
     contact_depth: float = 0.5
     """Motion of a standing foot towards or away from the camera, per cent of the height per frame."""
-    scale_sigma: float = 0.06
-    """Expected spread of the proportions around the avatar's."""
+    scale_sigma: float = 0.12
+    """Expected spread of lengths and widths around the body's own."""
+    even_scale_sigma: float = 0.04
+    """The same for head, hands and feet: landmarks say less of their size, and the eye notices it more."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +114,11 @@ class Observations:
 
 def direction_pairs() -> tuple[np.ndarray, np.ndarray]:
     """(D, 2) landmark indices (from, to) and (D,) weights of the bones whose direction is observed."""
-    pairs = [(f"{side}_{a}", a2 if (a2 := b) == "nose" else f"{side}_{b}", w) for side in ("left", "right") for a, b, w in _SIDED_DIRECTIONS]
+    pairs = [
+        (f"{side}_{a}", a2 if (a2 := b) == "nose" else f"{side}_{b}", w)
+        for side in ("left", "right")
+        for a, b, w in _SIDED_DIRECTIONS
+    ]
     pairs += list(_CROSS_DIRECTIONS)
     return np.array([(LANDMARK[a], LANDMARK[b]) for a, b, _ in pairs]), np.array([w for *_, w in pairs])
 
@@ -227,9 +239,18 @@ def add_motion_terms(
         return
     to_cost = weights.acceleration * seen.rate_factor * 100.0 / height
     points, jacobian = posed.points[:, STEADY_LANDMARKS], posed.jacobian[:, STEADY_LANDMARKS]
-    jacobian = jacobian.reshape(len(seen), -1, PARAMETERS) * to_cost
     bend = (points[2:] - 2 * points[1:-1] + points[:-2]) * to_cost
-    system.add_coupled(bend.reshape(len(bend), -1), [jacobian[:-2], -2 * jacobian[1:-1], jacobian[2:]])
+    # A foot that strikes the ground and a hand that turns round do accelerate: their weight falls (Geman-McClure).
+    square = (bend**2).sum(-1)
+    limit = (weights.acceleration * weights.acceleration_scale) ** 2
+    robust = limit / (limit + square)
+    system.cost += float((square * (robust - robust**2)).sum())
+    scaled = (robust * to_cost)[..., None, None]
+    shape = (len(bend), -1, PARAMETERS)
+    parts = [
+        (factor * scaled * jacobian[i : i + len(bend)]).reshape(shape) for i, factor in enumerate((1.0, -2.0, 1.0))
+    ]
+    system.add_coupled((bend * robust[..., None]).reshape(len(bend), -1), parts)
     scale = np.full(PARAMETERS, weights.turning * seen.rate_factor)
     scale[:3] = 0.0
     scale[2] = weights.depth_acceleration * seen.rate_factor * 100.0 / height
@@ -247,7 +268,12 @@ def carry(points: np.ndarray, H_next: np.ndarray) -> np.ndarray:
 
 
 def add_contact_term(
-    system: NormalEquations, posed: Posed, seen: Observations, intrinsics: np.ndarray, weights: FitWeights, height: float
+    system: NormalEquations,
+    posed: Posed,
+    seen: Observations,
+    intrinsics: np.ndarray,
+    weights: FitWeights,
+    height: float,
 ) -> None:
     """Standing feet move with the scene in the image, and keep their distance."""
     if len(seen) < 2 or not seen.standing.any():
@@ -274,5 +300,3 @@ def hinge_angles(rest: RestBody, rotations: np.ndarray) -> np.ndarray:
     prior = prior_of(rest)
     joints = [limb.hinge.joint for limb in limbs_of(rest)]
     return (rotations[:, joints] * prior.hinge_axes).sum(-1)
-
-

@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 from core.errors import InputError
 from core.types import BodyParams, CameraPath, FootContacts, PoseTrack
-from models.body.articulation import landmark_positions, params_transforms
+from models.body.articulation import STRETCHES, landmark_positions, params_transforms
 from models.body.base import JOINT_NAMES, SCALE_NAMES, Progress, RestBody
 from models.body.block_solver import NormalEquations
 from models.body.fit_terms import (
@@ -37,6 +37,7 @@ from models.body.fit_terms import (
 )
 from models.body.kinematics import PARAMETERS, LandmarkChain, PoseState
 from models.body.pose_init import initial_state, view_rotations
+from models.body.silhouette import Silhouette, distance_maps, surface_points
 
 Quality = Literal["quick", "thorough", "best"]
 
@@ -46,6 +47,8 @@ DEFAULT_FOCAL = 0.9
 WINDOW, OVERLAP = 300, 40
 #: Limits of the proportions, and the number of frames that they are measured on.
 SCALE_LOW, SCALE_HIGH, SCALE_FRAMES = 0.85, 1.15, 80
+#: Which factors scale a part evenly.
+_EVEN_PARTS = np.array([STRETCHES[name].axis is None for name in SCALE_NAMES])
 #: Speed of a heel or toe against the ground at which its trust as a standing point falls to 1/e, per cent of the height
 #: per frame at 30 frames per second.
 _STANDING_SPEED = 0.9
@@ -61,12 +64,14 @@ class Schedule:
     """(robust scale in per cent of the height, iterations) while proportions are found."""
     poses: tuple[tuple[float, int], ...]
     """The same for the whole sequence."""
+    silhouette: int = 0
+    """Further iterations in which the body is kept inside the person's mask."""
 
 
 SCHEDULES: dict[str, Schedule] = {
     "quick": Schedule(((8.0, 4), (5.0, 3)), ((40.0, 2), (8.0, 3), (5.0, 3))),
     "thorough": Schedule(((8.0, 5), (5.0, 4)), ((40.0, 3), (8.0, 4), (5.0, 6))),
-    "best": Schedule(((8.0, 8), (5.0, 10)), ((40.0, 4), (8.0, 8), (5.0, 14))),
+    "best": Schedule(((8.0, 8), (5.0, 10)), ((40.0, 4), (8.0, 6), (5.0, 8)), silhouette=8),
 }
 
 
@@ -136,12 +141,16 @@ def fit_body(
     present = pose.present & np.isfinite(pose.landmarks).all((1, 2)) & (pose.weight.max(1) > 0)
     if not present.any():
         raise InputError("No frame shows a person to fit a body to.", "Choose a clip in which a person can be seen.")
-    fit = _Fit(pose, image_size, rest, fps, intrinsics, SCHEDULES[quality], camera, contacts, weights or FitWeights())
+    fit = _Fit(
+        pose, image_size, rest, fps, intrinsics, SCHEDULES[quality], camera, contacts, weights or FitWeights(), mask
+    )
     # Thousands of small matrices: a second BLAS thread costs more than it gives, above all beside other work.
     with threadpool_limits(limits=1, user_api="blas"):
         rotations, place, scales = fit.run(present, proportions, progress or (lambda _fraction, _text: None))
     held = _nearest(present)
-    shape = dict(rest.shape) | ({name: float(scale) for name, scale in zip(SCALE_NAMES, scales, strict=True)} if proportions else {})
+    shape = dict(rest.shape) | (
+        {name: float(scale) for name, scale in zip(SCALE_NAMES, scales, strict=True)} if proportions else {}
+    )
     params = BodyParams(
         model=rest.model,
         shape=shape,
@@ -204,6 +213,7 @@ class _Fit:
         camera: CameraPath | None,
         contacts: FootContacts | None,
         weights: FitWeights,
+        mask: Callable[[int], np.ndarray] | None,
     ) -> None:
         self.intrinsics = default_intrinsics(image_size) if intrinsics is None else np.asarray(intrinsics, np.float64)
         self._pose, self._rest, self._schedule, self._weights = pose, rest, schedule, weights
@@ -212,10 +222,14 @@ class _Fit:
         self._fps = fps
         steps = max(len(pose) - 1, 0)
         self._H_next = np.tile(np.eye(3), (steps, 1, 1)) if camera is None else camera.H_next_source
+        self._mask = mask
+        self._surface = LandmarkChain(rest, surface_points(rest)) if mask is not None and schedule.silhouette else None
         self._travels = camera is not None and not camera.is_static
         self._contact = np.zeros((len(pose), 2), bool) if contacts is None else contacts.contact
 
-    def run(self, present: np.ndarray, proportions: bool, report: Progress) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def run(
+        self, present: np.ndarray, proportions: bool, report: Progress
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Rotations (T, J, 3) and places (T, 3), filled where the person is ``present``, and the proportions (S,)."""
         report(0.0, "measuring proportions")
         scales = self.proportions(np.flatnonzero(present)) if proportions else np.ones(len(SCALE_NAMES))
@@ -290,9 +304,15 @@ class _Fit:
         state.scales = scales
         for robust_scale, iterations in self._schedule.poses:
             state = self._descend(state, seen, robust_scale, iterations, alone=False)
+        if self._mask is not None and self._surface is not None:
+            maps = distance_maps(self._mask, np.arange(first, last), seen.landmarks, seen.size_px)
+            outline = Silhouette(self._surface, maps)
+            state = self._descend(state, seen, robust_scale, self._schedule.silhouette, alone=False, outline=outline)
         return state
 
-    def _system(self, state: PoseState, seen: Observations, robust_scale: float, alone: bool) -> NormalEquations:
+    def _system(
+        self, state: PoseState, seen: Observations, robust_scale: float, alone: bool, outline: Silhouette | None
+    ) -> NormalEquations:
         """All terms at one state. ``alone``: no coupling of frames, but shared proportions."""
         weights = self._weights
         posed = self._chain.pose(state, with_scales=alone)
@@ -301,21 +321,33 @@ class _Fit:
         add_direction_term(system, posed, seen, weights.direction)
         add_prior_term(system, state, self._prior, weights)
         if alone:
-            system.add_shared(state.scales - 1.0, len(state) / weights.scale_sigma**2)
+            sigma = np.where(_EVEN_PARTS, weights.even_scale_sigma, weights.scale_sigma)
+            system.add_shared(state.scales - 1.0, len(state) / sigma**2)
         else:
             add_motion_terms(system, state, posed, seen, weights, self._height)
             add_contact_term(system, posed, seen, self.intrinsics, weights, self._height)
+        if outline is not None:
+            outline.add(system, state, seen, self.intrinsics)
         return system
 
-    def _descend(self, state: PoseState, seen: Observations, robust_scale: float, iterations: int, alone: bool) -> PoseState:
+    def _descend(
+        self,
+        state: PoseState,
+        seen: Observations,
+        robust_scale: float,
+        iterations: int,
+        *,
+        alone: bool,
+        outline: Silhouette | None = None,
+    ) -> PoseState:
         """Damped Gauss-Newton: a step that does not lower the cost is taken back and tried again more carefully."""
         damping = 1e-3
-        system = self._system(state, seen, robust_scale, alone)
+        system = self._system(state, seen, robust_scale, alone, outline)
         for _ in range(iterations):
             step, scale_step = system.solve(damping)
             step[:, 3:] = np.clip(step[:, 3:], -_MAX_TURN, _MAX_TURN)
             trial = state.moved(step, scale_step if alone else None)
-            trial_system = self._system(trial, seen, robust_scale, alone)
+            trial_system = self._system(trial, seen, robust_scale, alone, outline)
             if trial_system.cost < system.cost:
                 gain = 1.0 - trial_system.cost / system.cost
                 state, system, damping = trial, trial_system, max(damping / 5, 1e-6)

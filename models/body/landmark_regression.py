@@ -28,10 +28,14 @@ FROM_BONES = {
 FROM_FACE = {"eye_inner": (0.27, -0.02), "eye_outer": (0.73, -0.02), "mouth": (0.40, -1.06)}
 
 
-def _face_point(vertices: np.ndarray, skin: np.ndarray, eyes: tuple[np.ndarray, np.ndarray], landmark: str) -> np.ndarray:
+def _face_point(
+    vertices: np.ndarray, skin: np.ndarray, eyes: tuple[np.ndarray, np.ndarray], landmark: str
+) -> np.ndarray:
     """(V,) weights: the frontmost skin vertices near a place on the face."""
     side = 1.0 if "left" in landmark else -1.0
-    outwards, up = FROM_FACE[landmark.replace("left_", "").replace("right_", "").replace("_left", "").replace("_right", "")]
+    outwards, up = FROM_FACE[
+        landmark.replace("left_", "").replace("right_", "").replace("_left", "").replace("_right", "")
+    ]
     middle, distance = (eyes[0] + eyes[1]) / 2, float(np.linalg.norm(eyes[0] - eyes[1]))
     x, z = middle[0] + side * outwards * distance, middle[2] + up * distance
     near = skin[np.hypot(vertices[skin, 0] - x, vertices[skin, 2] - z) < 0.1 * distance]

@@ -33,6 +33,8 @@ SCENE_ALBEDO, USUAL_WHITE = 0.22, 0.75
 EXPOSURE_WEIGHTS = (1.0, 0.6, 0.5)
 #: Groups of colours on the person, each taken to have one albedo.
 COLOR_GROUPS = 5
+#: Weights of hue and of brightness (in stops) when colours are grouped; groups nearer than this are one cloth.
+HUE_WEIGHT, BRIGHTNESS_WEIGHT, SAME_HUE, SAME_CLOTH_STOPS = 3.0, 0.18, 0.20, 1.4
 #: Fewest pixels of a colour group, and of a cell of normals in it.
 GROUP_PIXELS, CELL_PIXELS = 250, 12
 #: Pixels of skin below which the skin says nothing.
@@ -107,9 +109,9 @@ def estimate_shot_look(
         _collect(evidence, sample, np.asarray(intrinsics, np.float64))
     notes: list[str] = []
     light = _fit_light(evidence, notes)
-    exposure = _exposure(evidence, notes)
-    tints = _tints(evidence, notes)
     haze = _haze(evidence)
+    exposure = _exposure(evidence, haze, notes)
+    tints = _tints(evidence, haze)
     # A white surface that sees everything, half turned to the light, is to have brightness 1 before exposure.
     scale = 1.0 / max(0.7 * light.key + 0.5 * light.sky + 0.5 * light.ground, 1e-6)
     look = ShotLook(
@@ -144,9 +146,9 @@ def _collect(evidence: _Evidence, sample: LookSample, intrinsics: np.ndarray) ->
     ground = ring.copy()
     ground[: rows[-1] - tall // 8] = False
     evidence.below.append(linear[ground][::3])
-    size = max(3, int(round(0.018 * tall)))
+    size = max(3, round(0.018 * tall))
     for number in FACE_LANDMARKS + HAND_LANDMARKS:
-        x, y = (int(round(v)) for v in np.nan_to_num(sample.landmarks[number, :2], nan=-1e6))
+        x, y = (round(float(v)) for v in np.nan_to_num(sample.landmarks[number, :2], nan=-1e6))
         box = np.s_[max(y - size, 0) : max(y + size + 1, 0), max(x - size, 0) : max(x + size + 1, 0)]
         patch = linear[box][sample.mask[box]]
         evidence.skin.append(patch[_looks_like_skin(patch)])
@@ -182,13 +184,36 @@ def _looks_like_skin(colors: np.ndarray) -> np.ndarray:
 
 def _fit_light(evidence: _Evidence, notes: list[str]) -> _Light:
     """Direction, strength and softness of the light, from how brightness goes with the normal within each colour."""
-    normals, ratios, weights = _cells(evidence)
+    normals, ratios, weights, groups = _cells(evidence)
     if len(weights) < 24:
         notes.append("The person shows too little to read the light off: a soft light from above is used.")
         return _Light(unit(DEFAULT_DIRECTION[None])[0], 0.55, 0.55, 0.25, 0.85)
-    best_cost, best = np.inf, None
+    best_cost, best = _search(normals, ratios, weights)
+    for _ in range(2):
+        # A group that is only seen on the shadow side is not darker by nature: find its albedo under the light found.
+        expected = _responses(normals, best[0], best[2]) @ best[1]
+        for group in np.unique(groups):
+            member = groups == group
+            ratios[member] /= max(float(np.median(ratios[member] / np.maximum(expected[member], 0.05))), 0.05)
+        best_cost, best = _search(normals, ratios, weights)
+    direction, shares, softness = best
+    flat = float((weights * np.minimum(np.abs(ratios - np.average(ratios, weights=weights)), 0.6)).sum())
+    explained = 1.0 - best_cost / max(flat, 1e-9)
+    if explained < 0.08:
+        notes.append(
+            "Brightness on the person hardly follows its shape: the light is taken as mostly soft, from above."
+        )
+        direction, softness = unit((0.5 * direction + unit(DEFAULT_DIRECTION[None])[0])[None])[0], 0.9
+    return _regularized(direction, shares, softness)
+
+
+def _search(
+    normals: np.ndarray, ratios: np.ndarray, weights: np.ndarray
+) -> tuple[float, tuple[np.ndarray, np.ndarray, float]]:
+    """The light that explains the cells best: its cost; direction, shares of key, sky and ground, softness."""
+    best_cost, best = np.inf, (DEFAULT_DIRECTION, np.ones(3), 1.0)
     for direction in _candidates():
-        for softness in (0.15, 0.45, 0.75, 1.0):
+        for softness in (0.1, 0.4, 0.7, 1.0):
             features = _responses(normals, direction, softness)
             shares, _ = nnls(features * weights[:, None], ratios * weights)
             residual = np.abs(features @ shares - ratios)
@@ -197,14 +222,7 @@ def _fit_light(evidence: _Evidence, notes: list[str]) -> _Light:
             cost = float((weights * np.minimum(residual, 0.6)).sum()) * prior
             if cost < best_cost:
                 best_cost, best = cost, (direction, shares, softness)
-    assert best is not None
-    direction, shares, softness = best
-    flat = float((weights * np.minimum(np.abs(ratios - np.average(ratios, weights=weights)), 0.6)).sum())
-    explained = 1.0 - best_cost / max(flat, 1e-9)
-    if explained < 0.08:
-        notes.append("Brightness on the person hardly follows its shape: the light is taken as mostly soft, from above.")
-        direction, softness = unit((0.5 * direction + unit(DEFAULT_DIRECTION[None])[0])[None])[0], 0.9
-    return _regularized(direction, shares, softness)
+    return best_cost, best
 
 
 def _regularized(direction: np.ndarray, shares: np.ndarray, softness: float) -> _Light:
@@ -218,10 +236,10 @@ def _regularized(direction: np.ndarray, shares: np.ndarray, softness: float) -> 
     return _Light(direction, key, sky, ground, softness)
 
 
-def _cells(evidence: _Evidence) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _cells(evidence: _Evidence) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Cells of pixels with the same colour group and nearly the same normal: mean normal, brightness relative to the
-    group's median, weight."""
-    empty = np.zeros((0, 3), np.float32), np.zeros(0, np.float32), np.zeros(0, np.float32)
+    group's median, weight, group."""
+    empty = np.zeros((0, 3), np.float32), np.zeros(0, np.float32), np.zeros(0, np.float32), np.zeros(0, int)
     if not evidence.colors:
         return empty
     colors, normals = np.concatenate(evidence.colors), np.concatenate(evidence.normals)
@@ -229,7 +247,7 @@ def _cells(evidence: _Evidence) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         return empty
     bright = luminance(np.ascontiguousarray(colors[None]))[0]
     groups = _color_groups(colors, bright)
-    found_normals, ratios, weights = [], [], []
+    found_normals, ratios, weights, owners = [], [], [], []
     for group in range(COLOR_GROUPS):
         member = np.flatnonzero(groups == group)
         level = float(np.median(bright[member])) if len(member) else 0.0
@@ -244,22 +262,38 @@ def _cells(evidence: _Evidence) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             found_normals.append(unit(normals[chosen].mean(axis=0, keepdims=True))[0])
             ratios.append(min(float(np.median(bright[chosen])) / level, 4.0))
             weights.append(np.sqrt(len(chosen)))
+            owners.append(group)
     if not weights:
         return empty
-    return np.array(found_normals, np.float32), np.array(ratios, np.float32), np.array(weights, np.float32)
+    cells = np.array(found_normals, np.float32), np.array(ratios, np.float32), np.array(weights, np.float32)
+    return (*cells, np.array(owners))
 
 
 def _color_groups(colors: np.ndarray, bright: np.ndarray) -> np.ndarray:
     """(M,) int: groups of like chromaticity and, less so, brightness."""
     total = colors.sum(axis=1, keepdims=True) + 0.02
-    features = np.concatenate([3.0 * colors[:, :2] / total, 0.18 * np.log2(bright + 0.01)[:, None]], axis=1)
+    features = np.concatenate(
+        [HUE_WEIGHT * colors[:, :2] / total, BRIGHTNESS_WEIGHT * np.log2(bright + 0.01)[:, None]], axis=1
+    )
     step = max(1, len(features) // 6000)
     cv2.setRNGSeed(0)
     criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 20, 1e-3)
     _, _, centres = cv2.kmeans(
         np.ascontiguousarray(features[::step], np.float32), COLOR_GROUPS, None, criteria, 2, cv2.KMEANS_PP_CENTERS
     )
-    return np.argmin(((features[:, None] - centres[None]) ** 2).sum(axis=2), axis=1)
+    return _merged(centres)[np.argmin(((features[:, None] - centres[None]) ** 2).sum(axis=2), axis=1)]
+
+
+def _merged(centres: np.ndarray) -> np.ndarray:
+    """(G,) int: one number for groups of one hue whose brightness forms a chain: the light and dark side of one cloth."""
+    number = np.arange(len(centres))
+    for first in range(len(centres)):
+        for second in range(first):
+            hue = float(np.linalg.norm(centres[first, :2] - centres[second, :2]))
+            stops = abs(float(centres[first, 2] - centres[second, 2])) / BRIGHTNESS_WEIGHT
+            if hue < SAME_HUE and stops < SAME_CLOTH_STOPS:
+                number[number == number[first]] = number[second]
+    return number
 
 
 def _candidates() -> np.ndarray:
@@ -282,10 +316,10 @@ def _responses(normals: np.ndarray, direction: np.ndarray, softness: float) -> n
     return np.stack([(1 - softness) * sharp + softness * broad, 0.5 + 0.5 * rise, 0.5 - 0.5 * rise], axis=1)
 
 
-def _exposure(evidence: _Evidence, notes: list[str]) -> float:
+def _exposure(evidence: _Evidence, haze: np.ndarray, notes: list[str]) -> float:
     """Brightness of a white surface in the light on the person, from skin, surroundings and habit."""
     guesses, weights = [USUAL_WHITE], [EXPOSURE_WEIGHTS[2]]
-    skin = _stack(evidence.skin)
+    skin = np.maximum(_stack(evidence.skin) - haze, 0.0)
     if len(skin) >= SKIN_PIXELS:
         # The brighter half of the skin is the lit one.
         level = float(np.percentile(luminance(np.ascontiguousarray(skin[None])), 60))
@@ -302,13 +336,13 @@ def _exposure(evidence: _Evidence, notes: list[str]) -> float:
     return float(np.clip(mean, 0.18, 1.35))
 
 
-def _tints(evidence: _Evidence, notes: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _tints(evidence: _Evidence, haze: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Colours of light, sky and ground, each of luminance 1."""
     ambient = []
     for part, strength in ((evidence.above, 0.08), (evidence.below, 0.28)):
         pixels = _stack(part)
         ambient.append(_tint(np.median(pixels, axis=0), strength) if len(pixels) else np.ones(3, np.float32))
-    skin = _stack(evidence.skin)
+    skin = np.maximum(_stack(evidence.skin) - haze, 0.0)
     key = np.ones(3, np.float32)
     if len(skin) >= SKIN_PIXELS:
         cast = np.median(skin, axis=0) / SKIN_ALBEDO

@@ -25,7 +25,9 @@ def hemisphere(count: int) -> np.ndarray:
     number = np.arange(count) + 0.5
     radius = np.sqrt(number / count)
     angle = number * (np.pi * (3.0 - np.sqrt(5.0)))
-    return np.stack([radius * np.cos(angle), radius * np.sin(angle), np.sqrt(1.0 - radius**2)], axis=1).astype(np.float32)
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle), np.sqrt(1.0 - radius**2)], axis=1).astype(
+        np.float32
+    )
 
 
 def frames_around(normals: np.ndarray, spin: np.ndarray) -> np.ndarray:

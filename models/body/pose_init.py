@@ -146,7 +146,9 @@ def rotation_vectors(matrices: np.ndarray) -> np.ndarray:
     return Rotation.from_matrix(matrices).as_rotvec()
 
 
-def place_in_camera(points: np.ndarray, landmarks: np.ndarray, weight: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:
+def place_in_camera(
+    points: np.ndarray, landmarks: np.ndarray, weight: np.ndarray, intrinsics: np.ndarray
+) -> np.ndarray:
     """(T, 3): the shift of each frame's ``points`` (T, K, 3) that projects them best onto ``landmarks`` (T, K, 2).
 
     Linear least squares on ``(X + tx) = x (Z + tz)`` with normalised image coordinates x, and the same for y.
@@ -164,7 +166,12 @@ def place_in_camera(points: np.ndarray, landmarks: np.ndarray, weight: np.ndarra
 
 
 def initial_state(
-    rest: RestBody, chain: LandmarkChain, landmarks: np.ndarray, world: np.ndarray, weight: np.ndarray, intrinsics: np.ndarray
+    rest: RestBody,
+    chain: LandmarkChain,
+    landmarks: np.ndarray,
+    world: np.ndarray,
+    weight: np.ndarray,
+    intrinsics: np.ndarray,
 ) -> PoseState:
     """The first pose of consecutive frames.
 
@@ -174,7 +181,11 @@ def initial_state(
     vectors = np.zeros((len(world), len(JOINT_NAMES), 3))
     for limb in limbs_of(rest):
         side = "L" if JOINT_NAMES[limb.upper].startswith("left") else "R"
-        bones = ("upperarm01", "lowerarm01", "wrist") if "shoulder" in JOINT_NAMES[limb.upper] else ("upperleg01", "lowerleg01", "foot")
+        bones = (
+            ("upperarm01", "lowerarm01", "wrist")
+            if "shoulder" in JOINT_NAMES[limb.upper]
+            else ("upperleg01", "lowerleg01", "foot")
+        )
         heads = np.stack([rest.bone_heads[rest.bone(f"{bone}.{side}")] for bone in bones]).astype(float)
         _lay_limb(limb, world, root, heads, vectors)
     state = PoseState(root, vectors, np.zeros((len(world), 3)), np.ones(len(SCALE_NAMES)))

@@ -95,12 +95,16 @@ class FigureRenderer:
         self._soft_face = character.softness[faces].max(axis=1) > 0.1
         self._face_surface = character.surface[faces[:, 0]].astype(np.int64)
         self._face_kind = character.layer.astype(np.int64) * 256 + self._face_surface
-        still = (character.vertices, character.albedo, character.fold[:, None], character.softness[:, None], character.strand)
+        still = (
+            character.vertices,
+            character.albedo,
+            character.fold[:, None],
+            character.softness[:, None],
+            character.strand,
+        )
         self._static = np.concatenate(still, axis=1).astype(np.float32)
 
-    def render(
-        self, posed: PosedFigure, displacement: np.ndarray, view: View, look: ShotLook
-    ) -> Layer:
+    def render(self, posed: PosedFigure, displacement: np.ndarray, view: View, look: ShotLook) -> Layer:
         """Draw one frame. Moves ``scene`` to the pose.
 
         Parameters
@@ -166,9 +170,7 @@ class FigureRenderer:
         weight = np.concatenate([np.ones(len(inside), np.float32), np.full(int(hit.sum()), 1.0 / count, np.float32)])
         return np.concatenate([inside, again[hit]]), Fragments(face, depth, bary), weight
 
-    def _through_wisps(
-        self, posed: PosedFigure, found: Fragments, directions: np.ndarray, view: View
-    ) -> Fragments:
+    def _through_wisps(self, posed: PosedFigure, found: Fragments, directions: np.ndarray, view: View) -> Fragments:
         """Let rays pass between the wisps at the fringe of hair, up to two layers deep."""
         face, depth, bary = found.pix_to_face.copy(), found.zbuf.copy(), found.bary_coords.copy()
         for _ in range(2):
@@ -286,13 +288,13 @@ def _gather(picture: np.ndarray, weighted: np.ndarray, pixels: np.ndarray) -> No
     height, width, channels = picture.shape
     used, place = np.unique(pixels, return_inverse=True)
     total = np.stack([np.bincount(place, weighted[:, c], len(used)) for c in range(channels)], axis=1)
-    total[:, :-1] /= np.maximum(total[:, -1:], 1e-6)
+    total[:, :-1] = total[:, :-1] / np.maximum(total[:, -1:], 1e-6)
     picture.reshape(height * width, channels)[used] = total
 
 
 def _smooth_over_pixels(values: np.ndarray, pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(S,) values averaged over 4 x 4 pixels, which removes the pattern of the rays exactly on even ground."""
-    width, height = size
+    width = size[0]
     low, high = pixels.min() // width, pixels.max() // width + 1
     shifted = pixels - low * width
     count = (high - low) * width

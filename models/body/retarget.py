@@ -15,7 +15,11 @@ from models.body.articulation import STRETCHES, landmark_positions, params_trans
 from models.body.base import SCALE_NAMES, RestBody
 
 #: Bones between whose heads a part's size is measured, for parts that are scaled evenly.
-EVEN_PARTS = {"scale_head": ("head", "eye.L"), "scale_hand": ("wrist.L", "finger3-1.L"), "scale_foot": ("foot.L", "toe2-1.L")}
+EVEN_PARTS = {
+    "scale_head": ("head", "eye.L"),
+    "scale_hand": ("wrist.L", "finger3-1.L"),
+    "scale_foot": ("foot.L", "toe2-1.L"),
+}
 #: How far an avatar may be stretched.
 LIMITS = (0.6, 1.6)
 #: Landmarks that tie the avatar to the fitted body: shoulders, hips, ankles, heels and toes count most.

@@ -145,7 +145,8 @@ def _glossy(samples: Samples, table: SurfaceTable, look: ShotLook, facing: np.nd
     squared = alpha**2
     spread = squared / (np.pi * (n_h**2 * (squared - 1.0) + 1.0) ** 2)
     visibility = 0.5 / np.maximum(
-        cosine * np.sqrt(facing**2 * (1 - squared) + squared) + facing * np.sqrt(cosine**2 * (1 - squared) + squared), 0.05
+        cosine * np.sqrt(facing**2 * (1 - squared) + squared) + facing * np.sqrt(cosine**2 * (1 - squared) + squared),
+        0.05,
     )
     fresnel = base + (1.0 - base) * (1.0 - v_h) ** 5
     seen = (1.0 - look.softness) * samples.sunlit + look.softness * np.clip(samples.openness[:, 0], 0.0, 1.0)

@@ -116,7 +116,9 @@ class AvatarGenerator:
             self.load()
         body, look = request.body, request.shot
         if body is None or look is None:
-            raise InputError("The avatar engine needs the fitted body and the look of the shot.", "Run the survey first.")
+            raise InputError(
+                "The avatar engine needs the fitted body and the look of the shot.", "Run the survey first."
+            )
         moving = request.motion_body if request.motion_body is not None else _repeat_ends(body)
         transforms = self._transforms(moving)
         skin = self._renderer.figure.skin
@@ -199,7 +201,9 @@ def _foot_vertices(character: Character, rest: RestBody) -> tuple[np.ndarray, ..
     heaviest = np.take_along_axis(character.bone_indices, character.bone_weights.argmax(axis=1)[:, None], axis=1)[:, 0]
     feet = []
     for side in "LR":
-        bones = [i for i, name in enumerate(rest.bone_names) if name.startswith(("foot", "toe")) and name.endswith(side)]
+        bones = [
+            i for i, name in enumerate(rest.bone_names) if name.startswith(("foot", "toe")) and name.endswith(side)
+        ]
         feet.append(np.flatnonzero(np.isin(heaviest, bones)))
     return tuple(feet)
 

@@ -315,10 +315,11 @@ def _in_source(rgb: np.ndarray, alpha: np.ndarray, shadow: np.ndarray | None, H_
 
 def composite(shot: Shot, chunk: Chunk) -> None:
     """New body over plate over the original frame; light, grain and blur of the shot; only what changes is kept."""
-    finish = None
+    # The plate is feathered into the source already.
+    finish = Finish(feather=0)
     if not shot.engine.capabilities.matches_shot and shot.look is not None:
         grain = shot.look.grain if shot.settings.grain else 0.0
-        finish = Finish(grain=grain, blur=shot.look.blur, seed=shot.settings.seed)
+        finish = Finish(feather=0, grain=grain, blur=shot.look.blur, seed=shot.settings.seed)
     for i, frame in enumerate(chunk.frames):
         source = chunk.sources[i]
         plate = chunk.plates[i] if chunk.plates else source

@@ -87,7 +87,9 @@ def test_landmarks_lie_where_the_skinned_vertices_put_them(rest: RestBody) -> No
 
 def test_rest_pose_leaves_the_skin_alone_but_for_relaxed_fingers(rest: RestBody) -> None:
     transforms = bone_transforms(rest, np.zeros((1, JOINTS, 3)), rest.bone_heads[:1])
-    moved = np.linalg.norm(skin(rest.vertices, rest.bone_weights, rest.bone_indices, transforms[0]) - rest.vertices, axis=1)
+    moved = np.linalg.norm(
+        skin(rest.vertices, rest.bone_weights, rest.bone_indices, transforms[0]) - rest.vertices, axis=1
+    )
     finger = np.array([name.startswith("finger") for name in rest.bone_names])
     on_finger = (finger[rest.bone_indices] * rest.bone_weights).sum(1)
     assert moved[on_finger < 0.01].max() < 1e-4
@@ -120,9 +122,13 @@ def test_limbs_keep_their_length_in_any_pose(rest: RestBody) -> None:
 def test_positive_knee_angle_takes_the_foot_back_and_positive_elbow_bends_the_arm(rest: RestBody) -> None:
     hinges = {JOINT_NAMES[limb.hinge.joint]: limb.hinge for limb in limbs_of(rest)}
     still = at_rest(rest)[0]
-    knee = landmark_positions(rest, bone_transforms(rest, turned("left_knee", list(hinges["left_knee"].axis)), rest.bone_heads[:1]))[0]
+    knee = landmark_positions(
+        rest, bone_transforms(rest, turned("left_knee", list(hinges["left_knee"].axis)), rest.bone_heads[:1])
+    )[0]
     assert landmark(knee, "left_ankle")[1] > landmark(still, "left_ankle")[1] + 0.2
-    elbow = landmark_positions(rest, bone_transforms(rest, turned("right_elbow", list(hinges["right_elbow"].axis)), rest.bone_heads[:1]))[0]
+    elbow = landmark_positions(
+        rest, bone_transforms(rest, turned("right_elbow", list(hinges["right_elbow"].axis)), rest.bone_heads[:1])
+    )[0]
     near = np.linalg.norm(landmark(elbow, "right_wrist") - landmark(elbow, "right_shoulder"))
     assert near < np.linalg.norm(landmark(still, "right_wrist") - landmark(still, "right_shoulder")) - 0.05
 
@@ -160,7 +166,10 @@ def test_every_proportion_changes_the_body_and_keeps_it_symmetric(rest: RestBody
 def test_a_longer_thigh_is_longer_and_the_shin_is_not(rest: RestBody) -> None:
     def bone_length(shape: dict[str, float], a: str, b: str) -> float:
         transforms = bone_transforms(rest, np.zeros((1, JOINTS, 3)), np.zeros((1, 3)), shape)[0]
-        ends = [transforms[rest.bone(n), :3, :3] @ rest.bone_heads[rest.bone(n)] + transforms[rest.bone(n), :3, 3] for n in (a, b)]
+        ends = [
+            transforms[rest.bone(n), :3, :3] @ rest.bone_heads[rest.bone(n)] + transforms[rest.bone(n), :3, 3]
+            for n in (a, b)
+        ]
         return float(np.linalg.norm(ends[1] - ends[0]))
 
     for bones, factor in ((("upperleg01.L", "lowerleg01.L"), 1.1), (("lowerleg01.L", "foot.L"), 1.0)):
@@ -169,7 +178,9 @@ def test_a_longer_thigh_is_longer_and_the_shin_is_not(rest: RestBody) -> None:
 
 def test_garments_move_with_the_skin(rest: RestBody) -> None:
     garment = slice(2000, 5000)
-    transforms = bone_transforms(rest, np.random.default_rng(3).normal(0, 0.4, (1, JOINTS, 3)), np.zeros((1, 3)), {"scale_torso": 1.1})[0]
+    transforms = bone_transforms(
+        rest, np.random.default_rng(3).normal(0, 0.4, (1, JOINTS, 3)), np.zeros((1, 3)), {"scale_torso": 1.1}
+    )[0]
     body = Skin(rest.vertices, rest.bone_indices, rest.bone_weights, len(rest.bone_names))(transforms)
     cloth = skin(rest.vertices[garment], rest.bone_weights[garment], rest.bone_indices[garment], transforms)
     np.testing.assert_allclose(cloth, body[garment], atol=1e-5)

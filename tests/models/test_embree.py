@@ -17,8 +17,13 @@ def sphere(radius: float = 0.8, depth: float = 3.0, rings: int = 14) -> tuple[np
     points = np.stack([np.cos(u) * np.sin(v), np.cos(v), np.sin(u) * np.sin(v)], -1).reshape(-1, 3) * radius
     index = np.arange(rings * 2 * rings).reshape(rings, 2 * rings)
     a, b, c, d = index[:-1, :-1].ravel(), index[:-1, 1:].ravel(), index[1:, :-1].ravel(), index[1:, 1:].ravel()
-    faces = np.concatenate([np.stack([a[2 * rings - 1 :], b[2 * rings - 1 :], c[2 * rings - 1 :]], 1), np.stack([b, d, c], 1)[: -2 * rings + 1]])
-    return (points + [0.0, 0.0, depth]).astype(np.float32), faces.astype(np.int32)
+    faces = np.concatenate(
+        [
+            np.stack([a[2 * rings - 1 :], b[2 * rings - 1 :], c[2 * rings - 1 :]], 1),
+            np.stack([b, d, c], 1)[: -2 * rings + 1],
+        ]
+    )
+    return (points + np.array([0.0, 0.0, depth])).astype(np.float32), faces.astype(np.int32)
 
 
 def test_fragments_agree_with_pytorch3d() -> None:
@@ -34,7 +39,10 @@ def test_fragments_agree_with_pytorch3d() -> None:
     shifted = INTRINSICS.copy()
     shifted[:2, 2] += 0.5
     camera = cameras_from_opencv_projection(
-        torch.eye(3)[None], torch.zeros(1, 3), torch.tensor(shifted, dtype=torch.float32)[None], torch.tensor([[64, 64]])
+        torch.eye(3)[None],
+        torch.zeros(1, 3),
+        torch.tensor(shifted, dtype=torch.float32)[None],
+        torch.tensor([[64, 64]]),
     )
     settings = RasterizationSettings(image_size=(64, 64), blur_radius=0.0, faces_per_pixel=1, perspective_correct=True)
     mesh = Meshes([torch.from_numpy(vertices)], [torch.from_numpy(faces.astype(np.int64))])
@@ -50,7 +58,11 @@ def test_fragments_agree_with_pytorch3d() -> None:
     np.testing.assert_allclose(ours.zbuf[both], theirs.zbuf[0, ..., 0].numpy()[both], atol=1e-4)
     np.testing.assert_allclose(ours.bary_coords[both], theirs.bary_coords[0, :, :, 0].numpy()[both], atol=2e-3)
     empty = ~ours.hit
-    assert (ours.pix_to_face[empty] == -1).all() and (ours.zbuf[empty] == -1).all() and (ours.bary_coords[empty] == -1).all()
+    assert (
+        (ours.pix_to_face[empty] == -1).all()
+        and (ours.zbuf[empty] == -1).all()
+        and (ours.bary_coords[empty] == -1).all()
+    )
 
 
 def test_rays_meet_the_points_that_project_to_their_pixels() -> None:

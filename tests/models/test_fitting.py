@@ -18,7 +18,11 @@ from models.body.pose_init import limbs_of, rotation_vectors
 
 SIZE = (960, 540)
 FACING = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
-LIMBS = [LANDMARK_NAMES.index(f"{s}_{p}") for s in ("left", "right") for p in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")]
+LIMBS = [
+    LANDMARK_NAMES.index(f"{s}_{p}")
+    for s in ("left", "right")
+    for p in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+]
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +50,9 @@ def motion(rest: RestBody, frames: int) -> tuple[np.ndarray, np.ndarray]:
     return rotations, place
 
 
-def seen(rest: RestBody, rotations: np.ndarray, place: np.ndarray, shape: dict[str, float] | None = None, noise: float = 0.0) -> PoseTrack:
+def seen(
+    rest: RestBody, rotations: np.ndarray, place: np.ndarray, shape: dict[str, float] | None = None, noise: float = 0.0
+) -> PoseTrack:
     """What a perfect (or noisy) detector would give."""
     points = landmark_positions(rest, bone_transforms(rest, rotations, place, shape)).astype(float)
     K = default_intrinsics(SIZE)
@@ -57,7 +63,10 @@ def seen(rest: RestBody, rotations: np.ndarray, place: np.ndarray, shape: dict[s
     landmarks = np.concatenate([pixels, np.zeros((*pixels.shape[:2], 1))], -1)
     count = len(points)
     return PoseTrack(
-        landmarks.astype(np.float32), (points - hips).astype(np.float32), np.ones((count, 33), np.float32), np.ones(count, bool)
+        landmarks.astype(np.float32),
+        (points - hips).astype(np.float32),
+        np.ones((count, 33), np.float32),
+        np.ones(count, bool),
     )
 
 
@@ -119,7 +128,10 @@ def test_noise_is_smoothed_and_one_outlier_does_not_pull(rest: RestBody) -> None
     wrist = LANDMARK_NAMES.index("left_wrist")
     noisy.landmarks[20, wrist, :2] += 150
     params = fit_body(noisy, None, SIZE, rest, fps=30)
-    shaking = [np.linalg.norm(np.diff(x, n=2, axis=0), axis=-1)[:, LIMBS].mean() for x in (noisy.landmarks[..., :2], project(params))]
+    shaking = [
+        np.linalg.norm(np.diff(x, n=2, axis=0), axis=-1)[:, LIMBS].mean()
+        for x in (noisy.landmarks[..., :2], project(params))
+    ]
     assert shaking[1] < 0.5 * shaking[0]
     assert np.linalg.norm(project(params)[20, wrist] - clean.landmarks[20, wrist, :2]) < 12
 
@@ -181,7 +193,9 @@ def test_windows_join_without_a_jump(rest: RestBody) -> None:
     rotations, place = motion(rest, frames)
     pose = seen(rest, rotations, place, noise=1.0)
     said: list[float] = []
-    params = fit_body(pose, None, SIZE, rest, fps=30, quality="quick", progress=lambda fraction, _text: said.append(fraction))
+    params = fit_body(
+        pose, None, SIZE, rest, fps=30, quality="quick", progress=lambda fraction, _text: said.append(fraction)
+    )
     step = np.linalg.norm(np.diff(params.keypoints, n=2, axis=0), axis=-1).mean(1)
     assert step.max() < 6 * np.median(step) + 0.005
     assert said == sorted(said) and said[-1] == 1.0
@@ -202,7 +216,9 @@ def test_derivatives_are_those_of_the_posing(rest: RestBody) -> None:
     chain = LandmarkChain(rest)
     rotations, place = motion(rest, 2)
     root = np.tile(FACING, (2, 1, 1))
-    state = PoseState(root, rotations + rng.normal(0, 0.3, rotations.shape), place, 1 + rng.normal(0, 0.05, len(SCALE_NAMES)))
+    state = PoseState(
+        root, rotations + rng.normal(0, 0.3, rotations.shape), place, 1 + rng.normal(0, 0.05, len(SCALE_NAMES))
+    )
     posed = chain.pose(state, with_scales=True)
     assert posed.scale_jacobian is not None
     for parameter in range(0, PARAMETERS, 5):

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -70,7 +71,7 @@ def make_shot(
         np.stack(masks),
         SIZE[0],
     )
-    steps = [transforms.compose(b, transforms.invert(a)) for a, b in zip(H[:-1], H[1:], strict=True)]
+    steps = [transforms.compose(b, transforms.invert(a)) for a, b in pairwise(H)]
     camera = CameraPath(np.array(steps).reshape(-1, 3, 3), np.stack([np.eye(3)] * count), np.ones(len(steps)))
     return Shot(frames, empty, track, camera)
 
@@ -131,8 +132,10 @@ def test_changing_exposure_is_matched() -> None:
 def test_a_mask_that_is_too_small_leaves_no_halo() -> None:
     shot = make_shot(halo=2)
     worst = max(
-        float((plate.rgb[..., 0].astype(int) - plate.rgb[..., 1])[65:135].max()
-              - (shot.empty[plate.index][..., 0].astype(int) - shot.empty[plate.index][..., 1])[65:135].max())
+        float(
+            (plate.rgb[..., 0].astype(int) - plate.rgb[..., 1])[65:135].max()
+            - (shot.empty[plate.index][..., 0].astype(int) - shot.empty[plate.index][..., 1])[65:135].max()
+        )
         for plate in shot.plates()
     )
     assert worst < 25
@@ -142,7 +145,7 @@ def test_a_mask_that_is_too_small_leaves_no_halo() -> None:
 def test_what_no_frame_shows_is_inpainted_and_counted(inpaint: str) -> None:
     shot = make_shot(count=12, walk=0.0)
     plates = shot.plates(inpaint=inpaint)
-    assert max(plate.seen for plate in plates) < 0.1
+    assert max(plate.seen for plate in plates) < 0.4, "only the rim around the person is seen"
     for plate in plates:
         red = (plate.rgb[..., 0] > 200) & (plate.rgb[..., 1] < 40)
         assert not red[plate.removed].any()

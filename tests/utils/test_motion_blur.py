@@ -75,3 +75,14 @@ def test_wrong_input_is_refused() -> None:
         motion_blur(rgb, alpha, np.zeros((4, 4, 2), np.float32))
     with pytest.raises(ValueError, match="shutter"):
         motion_blur(rgb, alpha, moving(alpha, 9, 0), 1.5)
+
+
+def test_slow_motion_next_to_fast_leaves_no_line() -> None:
+    """The blur works in a box around what moves fast; its edge must not show on a body that moves slowly there."""
+    rgb = np.full((200, 150, 3), (180, 50, 40), np.uint8)
+    alpha = np.ones((200, 150), np.float32)
+    motion = np.full((200, 150, 2), 0.8, np.float32)
+    motion[100:, 50:100, 0] = 12
+    blurred, cover = motion_blur(rgb, alpha, motion, 0.5)
+    assert np.abs(blurred.astype(int) - rgb).max() <= 1
+    assert cover.min() > 0.99

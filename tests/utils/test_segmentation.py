@@ -1,5 +1,7 @@
 """Splitting a clip in time."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -48,7 +50,7 @@ def test_segments_cover_every_frame_and_share_at_most_the_overlap(
     assert split[0].start == 0
     assert split[0].overlap == 0
     assert split[-1].end == count
-    for before, after in zip(split[:-1], split[1:], strict=True):
+    for before, after in pairwise(split):
         assert after.start + after.overlap == before.end
     assert len({segment.role for segment in split}) == len(split)
 

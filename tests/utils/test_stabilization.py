@@ -1,5 +1,7 @@
 """The camera tracker on scenes whose camera is known, and the path of the virtual camera."""
 
+from itertools import pairwise
+
 import cv2
 import numpy as np
 import pytest
@@ -32,7 +34,8 @@ def film(scene: np.ndarray, pose: Similarity) -> np.ndarray:
 def shaky_poses(count: int, seed: int = 3) -> list[Similarity]:
     rng = np.random.default_rng(seed)
     return [
-        Similarity(*(rng.normal(0, 4, 2) + (i, 0)), rng.normal(0, 0.006), rng.normal(0, 0.004)) for i in range(count)
+        Similarity(i + rng.normal(0, 4), rng.normal(0, 4), rng.normal(0, 0.006), rng.normal(0, 0.004))
+        for i in range(count)
     ]
 
 
@@ -93,7 +96,7 @@ def test_similarity_fit_shrugs_off_a_third_of_wrong_points() -> None:
 @given(seed=st.integers(0, 1000), window=st.integers(1, 40), count=st.integers(1, 60))
 def test_stabilising_and_shaking_again_changes_nothing(seed: int, window: int, count: int) -> None:
     poses = [pose.matrix(CENTRE) for pose in shaky_poses(count, seed)]
-    steps = [transforms.compose(b, transforms.invert(a)) for a, b in zip(poses[:-1], poses[1:], strict=True)]
+    steps = [transforms.compose(b, transforms.invert(a)) for a, b in pairwise(poses)]
     path = camera_path(steps, np.ones(count - 1), SIZE, window)
     for H in path.H_stable_source:
         back = transforms.compose(transforms.invert(H), H)
@@ -105,7 +108,7 @@ def test_stabilising_and_shaking_again_changes_nothing(seed: int, window: int, c
 def test_pictures_stabilised_and_shaken_again_stay_within_a_tenth_of_a_pixel() -> None:
     poses = shaky_poses(12)
     matrices = [pose.matrix(CENTRE) for pose in poses]
-    steps = [transforms.compose(b, transforms.invert(a)) for a, b in zip(matrices[:-1], matrices[1:], strict=True)]
+    steps = [transforms.compose(b, transforms.invert(a)) for a, b in pairwise(matrices)]
     path = camera_path(steps, np.ones(11), SIZE)
     frame = film(texture(0), poses[4])
     stable = transforms.warp(frame, path.H_stable_source[4], SIZE, cv2.INTER_CUBIC)
@@ -118,7 +121,7 @@ def test_pictures_stabilised_and_shaken_again_stay_within_a_tenth_of_a_pixel() -
 
 def test_the_virtual_camera_is_smoother_and_keeps_a_steady_pan() -> None:
     poses = [pose.matrix(CENTRE) for pose in shaky_poses(90)]
-    steps = [transforms.compose(b, transforms.invert(a)) for a, b in zip(poses[:-1], poses[1:], strict=True)]
+    steps = [transforms.compose(b, transforms.invert(a)) for a, b in pairwise(poses)]
     path = camera_path(steps, np.ones(89), SIZE)
     centre = np.array(CENTRE)
     raw = np.array([transforms.apply(H, centre) for H in transforms.chain(path.H_next_source)])

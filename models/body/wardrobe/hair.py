@@ -49,13 +49,19 @@ def afro_hair(figure: Figure, hair: AfroHair) -> list[Part]:
     grow = smoothstep(scalp.inside, -0.006, 0.030) ** 0.6
     curls = fractal(scalp.points, 0.011, 2, hair.seed) + 0.6 * noise(scalp.points, 0.028, hair.seed + 3)
     thickness = 0.002 + hair.length * grow * (0.9 + 0.20 * curls)
-    points = scalp.points + thickness[:, None] * unit(0.5 * scalp.normals + 0.5 * unit(scalp.points - body.face_frame.skull))
+    points = scalp.points + thickness[:, None] * unit(
+        0.5 * scalp.normals + 0.5 * unit(scalp.points - body.face_frame.skull)
+    )
     twist = np.stack([noise(points, 0.008, 41 + k) for k in range(3)], axis=1)
     strand = tangent(twist + 1e-6, vertex_normals(points, scalp.faces))
     albedo = strand_color(hair, 0.3 + 0.35 * curls, 0.8 * curls, noise(points, 0.004, 77))
     softness = smoothstep(scalp.inside, 0.03, 0.0) * 0.6 + 0.4
     weights = (scalp.source @ body.weights).tocsr()
-    return [Part(points, scalp.faces, weights, albedo, (HAIR,), np.zeros(len(points), int), strand=strand, softness=softness)]
+    return [
+        Part(
+            points, scalp.faces, weights, albedo, (HAIR,), np.zeros(len(points), int), strand=strand, softness=softness
+        )
+    ]
 
 
 #: The maker of each kind of hair.

@@ -9,7 +9,16 @@ import numpy as np
 from models.body.character import Surface
 from models.body.wardrobe.anatomy import Anatomy, Limb
 from models.body.wardrobe.cloth import (
-    COTTON, DENIM, LEATHER, RIBBED, STRETCH, TWILL, Figure, Panel, finish, seam_shade,
+    COTTON,
+    DENIM,
+    LEATHER,
+    RIBBED,
+    STRETCH,
+    TWILL,
+    Figure,
+    Panel,
+    finish,
+    seam_shade,
 )  # fmt: skip
 from models.body.wardrobe.noise import fractal, smoothstep
 from models.body.wardrobe.part import Part
@@ -101,7 +110,9 @@ def _fold_depth(shell: Shell, body: Anatomy, wear: Legwear) -> np.ndarray:
         knee = 0.7 * np.exp(-(((s - 1.05) / 0.2) ** 2))
         stack = smoothstep(s, 1.4, 1.8) if wear.ends > 1.6 else 0.0
         relief += np.where(mine, on_leg * (0.12 + knee + stack), 0) * rings(points, limb, 0.05, 31) * 0.0034
-    hip = np.exp(-(((s - 0.12) / 0.2) ** 2)) * smoothstep(-body.points[:, 1][np.asarray(shell.source.argmax(axis=1)).ravel()], -0.05, 0.05)
+    hip = np.exp(-(((s - 0.12) / 0.2) ** 2)) * smoothstep(
+        -body.points[:, 1][np.asarray(shell.source.argmax(axis=1)).ravel()], -0.05, 0.05
+    )
     toward = np.stack([np.sign(points[:, 0]) * 0.8, np.zeros(len(points)), np.full(len(points), 0.6)], axis=1)
     along = (points * toward).sum(axis=1)
     across = points - 0.85 * along[:, None] * toward
@@ -116,7 +127,15 @@ def _color(shell: Shell, body: Anatomy, wear: Legwear, edges: tuple[np.ndarray, 
     """Panels: 0 legs, 1 waistband or belt, 2 hems, 3 side stripe."""
     main = linear(wear.color)
     trim = linear(wear.trim) if wear.trim else main * 0.95
-    cloth = DENIM if wear.denim else STRETCH if isinstance(wear, Leggings) else COTTON if isinstance(wear, Shorts) else TWILL
+    cloth = (
+        DENIM
+        if wear.denim
+        else STRETCH
+        if isinstance(wear, Leggings)
+        else COTTON
+        if isinstance(wear, Shorts)
+        else TWILL
+    )
     bits = shell.panel
     which = np.zeros(len(shell.faces), int)
     if wear.side_stripe:

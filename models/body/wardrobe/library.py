@@ -38,7 +38,9 @@ def load_avatar(name_or_path: str | Path) -> AvatarSpec:
     path = AVATAR_FOLDER / f"{text}.yaml"
     if "/" in text or "\\" in text or not path.is_file():
         names = ", ".join(sorted(file.stem for file in AVATAR_FOLDER.glob("*.yaml")))
-        raise InputError(f"There is no avatar named {text!r}.", f"Choose one of: {names}; or give the path of a YAML file.")
+        raise InputError(
+            f"There is no avatar named {text!r}.", f"Choose one of: {names}; or give the path of a YAML file."
+        )
     return _read(path)
 
 
@@ -46,7 +48,9 @@ def _read(path: Path) -> AvatarSpec:
     try:
         return _parse(path, path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"The avatar file {path} cannot be read: {error}.", "Check the path and its permissions.") from error
+        raise InputError(
+            f"The avatar file {path} cannot be read: {error}.", "Check the path and its permissions."
+        ) from error
 
 
 @cache
@@ -56,7 +60,9 @@ def _parse(path: Path, text: str) -> AvatarSpec:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark is not None else ""
-        raise InputError(f"The avatar file {path.name} is not valid YAML{where}.", "Compare it with the ones in assets/avatars.") from error
+        raise InputError(
+            f"The avatar file {path.name} is not valid YAML{where}.", "Compare it with the ones in assets/avatars."
+        ) from error
     if not isinstance(data, dict):
         raise InputError(f"The avatar file {path.name} holds no fields.", "Compare it with the ones in assets/avatars.")
     try:
@@ -64,4 +70,7 @@ def _parse(path: Path, text: str) -> AvatarSpec:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "file"
-        raise InputError(f"The avatar file {path.name} is not right at {field}: {first['msg']}.", "See docs or another avatar for the fields.") from error
+        raise InputError(
+            f"The avatar file {path.name} is not right at {field}: {first['msg']}.",
+            "See docs or another avatar for the fields.",
+        ) from error

@@ -97,7 +97,9 @@ def tubes(paths: Paths) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def taper(steps: int, start: float, belly: float, end: float) -> np.ndarray:
     """(steps,) width along a lock: from ``start`` over ``belly`` in the middle to ``end``."""
     t = np.linspace(0, 1, steps)
-    return np.where(t < 0.4, start + (belly - start) * smoothstep(t, 0, 0.4), belly + (end - belly) * smoothstep(t, 0.4, 1.0))
+    return np.where(
+        t < 0.4, start + (belly - start) * smoothstep(t, 0, 0.4), belly + (end - belly) * smoothstep(t, 0.4, 1.0)
+    )
 
 
 def hanging_weights(points: np.ndarray, body: Anatomy, share: np.ndarray) -> Matrix:
@@ -105,7 +107,9 @@ def hanging_weights(points: np.ndarray, body: Anatomy, share: np.ndarray) -> Mat
     columns = len(body.bone_names)
     head = body.bone_names.index("head")
     count = len(points)
-    allowed = np.flatnonzero((body.arm_weight < 0.05) & (body.bone_weight("head", "eye") < 0.6) & (body.points[:, 2] > body.level(0.3)))
+    allowed = np.flatnonzero(
+        (body.arm_weight < 0.05) & (body.bone_weight("head", "eye") < 0.6) & (body.points[:, 2] > body.level(0.3))
+    )
     distance, index = cKDTree(body.points[allowed]).query(points, k=24)
     near = 1 / (distance + 0.03) ** 2
     near /= near.sum(axis=1, keepdims=True)

@@ -27,7 +27,9 @@ def _lock_part(paths: Paths, body: Anatomy, hair: Hair, share: np.ndarray, seed:
     random = np.random.default_rng(seed)
     along = np.tile(np.linspace(0.25, 1, steps)[None], (locks, 1))
     each = random.normal(0, 0.8, (locks, 1)) + np.zeros((1, steps))
-    color = strand_color(hair, np.repeat(along.ravel(), sides), np.repeat(each.ravel(), sides), random.normal(0, 0.7, len(points)))
+    color = strand_color(
+        hair, np.repeat(along.ravel(), sides), np.repeat(each.ravel(), sides), random.normal(0, 0.7, len(points))
+    )
     weights = hanging_weights(points, body, np.repeat(share.ravel(), sides))
     softness = np.repeat(smoothstep(along.ravel(), 0.75, 1.0), sides)
     return Part(points, faces, weights, color, (HAIR,), np.zeros(len(points), int), strand=strand, softness=softness)
@@ -84,12 +86,17 @@ def _curtain(figure: Figure, hair: LongHair, scalp: Scalp, thickness: np.ndarray
     body, face = figure.body, figure.body.face_frame
     random = np.random.default_rng(hair.seed)
     roots, headings = _parting(hair, scalp, thickness)
-    heights = {0.0: face.mouth[2], 0.3: face.chin[2] - 0.1 * face.unit, 0.6: body.level(1.0) - 0.01, 1.0: body.level(0.70)}
+    heights = {
+        0.0: face.mouth[2],
+        0.3: face.chin[2] - 0.1 * face.unit,
+        0.6: body.level(1.0) - 0.01,
+        1.0: body.level(0.70),
+    }
     end = float(np.interp(hair.reach, list(heights), list(heights.values())))
     ragged = np.convolve(random.normal(0, 1, len(roots) + 4), np.array([1, 2, 3, 2, 1]) / 4, "valid")
     ends = end + ragged * (0.004 + 0.008 * hair.reach)
     grow = np.linspace(0, 1, _ROWS)
-    off = 0.012 + (0.003 + 0.012 * hair.volume) * smoothstep(grow, 0.0, 0.3) - 0.006 * smoothstep(grow, 0.75, 1.0)
+    off = 0.012 + (0.001 + 0.011 * hair.volume) * smoothstep(grow, 0.0, 0.3) - 0.006 * smoothstep(grow, 0.75, 1.0)
     points = fall(roots, headings, ends, off, Obstacle(figure), 0.80)
     points = _off_the_face(points, face)
     mean = np.array([1, 2, 3, 2, 1]) / 9
@@ -145,18 +152,39 @@ def _sheet(points: np.ndarray, body: Anatomy, hair: Hair, closed: bool) -> Part:
         faces, normals = faces[:, ::-1], -normals
     flow = tangent(np.gradient(points.transpose(1, 0, 2), axis=0).reshape(-1, 3) + 1e-9, normals)
     along = np.repeat(np.linspace(0, 1, rows), columns)
-    clumps = combed(flat, faces, flow, 2, 60, hair.seed + 41)
-    strands = combed(flat, faces, flow, 0, 40, hair.seed + 42)
-    broad = combed(flat, faces, flow, 9, 60, hair.seed + 43)
-    depth = smoothstep(along, 0.02, 0.25) * (0.0042 * clumps + 0.0020 * strands + (0.004 + 0.004 * hair.curl) * broad)
+    random = np.random.default_rng(hair.seed + 41)
+    strands, clumps, broad = (_columns_of_noise(random, columns, rows, width, closed) for width in (1, 3, 9))
+    depth = smoothstep(along, 0.02, 0.25) * (0.0022 * clumps + 0.0011 * strands + (0.0035 + 0.004 * hair.curl) * broad)
     wave = 0.007 * hair.curl * smoothstep(along, 0.3, 0.7) * np.sin(14 * along + 1.6 * broad)
     flat = flat + (depth + wave)[:, None] * normals
     color = strand_color(hair, 0.25 + 0.75 * along, clumps, strands)
     share = 0.75 * smoothstep(flat[:, 2], body.face_frame.chin[2], body.face_frame.chin[2] - 0.22)
     softness = smoothstep(along, 0.86, 1.0)
     return Part(
-        flat, faces, hanging_weights(flat, body, share), color, (HAIR,), np.zeros(len(flat), int), strand=flow, softness=softness
+        flat,
+        faces,
+        hanging_weights(flat, body, share),
+        color,
+        (HAIR,),
+        np.zeros(len(flat), int),
+        strand=flow,
+        softness=softness,
     )
+
+
+def _columns_of_noise(random: np.random.Generator, columns: int, rows: int, width: int, closed: bool) -> np.ndarray:
+    """(rows * columns,) noise of unit variance that changes over ``width`` columns and only slowly along the strands."""
+    kernel = np.hanning(2 * width + 1)[1:-1] if width > 1 else np.ones(1)
+    pad = len(kernel) // 2
+    ends = []
+    for _ in range(3):
+        values = np.pad(random.standard_normal(columns), pad, "wrap" if closed else "reflect")
+        values = np.convolve(values, kernel, "valid")
+        ends.append(values / values.std())
+    t = np.linspace(0, 2, rows)[:, None]
+    first, second = np.clip(1 - t, 0, 1), np.clip(t - 1, 0, 1)
+    mixed = first * ends[0] + (1 - first - second) * ends[1] + second * ends[2]
+    return np.clip(mixed.ravel(), -2.2, 2.2)
 
 
 def _fringe(figure: Figure, hair: LongHair, scalp: Scalp) -> Part:
@@ -173,18 +201,21 @@ def _fringe(figure: Figure, hair: LongHair, scalp: Scalp) -> Part:
     points = fall(roots, start, ends, np.full(8, 0.009), Obstacle(figure), 0.5)
     out = np.tile(np.array([0.0, -1.0, 0.0]), (*points.shape[:2], 1))
     width = taper(8, 0.007, 0.009, 0.002)[None] * random.uniform(0.8, 1.2, (len(chosen), 1))
-    return _lock_part(Paths(points, width, 0.4 * width, out), figure.body, hair, np.zeros(points.shape[:2]), hair.seed + 22)
+    return _lock_part(
+        Paths(points, width, 0.4 * width, out), figure.body, hair, np.zeros(points.shape[:2]), hair.seed + 22
+    )
 
 
 def tied_hair(figure: Figure, hair: TiedHair) -> list[Part]:
     """Hair combed back into a pony tail or a bun."""
     body = figure.body
     face = body.face_frame
-    u = face.unit
     scalp = find_scalp(body, hairline(body, 0.0, hair.seed), 0.007)
     angle = np.radians(-12 + 62 * hair.height)
     direction = np.array([0.0, np.cos(angle), np.sin(angle)])
-    back = scalp.points[np.argmax((scalp.points - face.skull) @ direction / np.linalg.norm(scalp.points - face.skull, axis=1))]
+    back = scalp.points[
+        np.argmax((scalp.points - face.skull) @ direction / np.linalg.norm(scalp.points - face.skull, axis=1))
+    ]
     knot = back + 0.010 * direction
     flow = _smooth_flow(scalp, knot - scalp.points)
     grow = smoothstep(scalp.inside, -0.002, 0.022)
@@ -202,12 +233,23 @@ def _tail(figure: Figure, hair: TiedHair, knot: np.ndarray, direction: np.ndarra
     random = np.random.default_rng(hair.seed + 31)
     columns, rows = 36, 30
     end = np.array([body.level(0.80)])
-    spine = fall((knot - 0.006 * direction)[None], direction[None], end, np.full(rows, 0.030 + 0.012 * hair.volume), Obstacle(figure), 0.62)[0]
+    spine = fall(
+        (knot - 0.006 * direction)[None],
+        direction[None],
+        end,
+        np.full(rows, 0.030 + 0.012 * hair.volume),
+        Obstacle(figure),
+        0.62,
+    )[0]
     heading = unit(np.gradient(spine, axis=0))
     side = np.array([1.0, 0.0, 0.0])
     outward = unit(np.cross(side, heading))
     t = np.linspace(0, 1, rows)
-    size = 0.0135 + (0.010 + 0.014 * hair.volume) * smoothstep(t, 0.0, 0.28) - (0.020 + 0.012 * hair.volume) * smoothstep(t, 0.45, 1.02)
+    size = (
+        0.0135
+        + (0.010 + 0.014 * hair.volume) * smoothstep(t, 0.0, 0.28)
+        - (0.020 + 0.012 * hair.volume) * smoothstep(t, 0.45, 1.02)
+    )
     angle = np.arange(columns) * 2 * np.pi / columns
     ring = 1.15 * np.cos(angle)[:, None, None] * side + 0.80 * np.sin(angle)[:, None, None] * outward[None]
     points = spine[None] + np.maximum(size, 0.0012)[None, :, None] * ring
@@ -265,6 +307,9 @@ def _bun(body: Anatomy, hair: TiedHair, knot: np.ndarray, direction: np.ndarray)
     flow = tangent(around + 0.55 * direction + 1e-6, normals)
     clumps, strands = combed(flat, faces, flow, 2, 30, hair.seed + 51), combed(flat, faces, flow, 0, 14, hair.seed + 52)
     spiral = np.sin(phi + 2.4 * theta).ravel()
-    points = flat + (size * (0.05 * clumps + 0.025 * strands + 0.05 * spiral + 0.06 * noise(flat, 0.02, 3)))[:, None] * normals
+    points = (
+        flat
+        + (size * (0.05 * clumps + 0.025 * strands + 0.05 * spiral + 0.06 * noise(flat, 0.02, 3)))[:, None] * normals
+    )
     color = strand_color(hair, 0.45 + 0.2 * spiral, clumps, strands)
     return Part(points, faces, _head_part(body, points, faces), color, (HAIR,), np.zeros(len(points), int), strand=flow)

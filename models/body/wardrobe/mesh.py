@@ -32,9 +32,10 @@ def take_faces(faces: np.ndarray, keep: np.ndarray, count: int) -> tuple[np.ndar
 
 def edges_of(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Undirected edges (E, 2) and, for each face, the indices (F, 3) of its edges 01, 12, 20."""
-    half = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), axis=1)
-    edges, inverse = np.unique(half, axis=0, return_inverse=True)
-    return edges, inverse.reshape(3, -1).T
+    half = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]).astype(np.int64)
+    count = int(faces.max(initial=0)) + 1
+    keys, inverse = np.unique(half.min(axis=1) * count + half.max(axis=1), return_inverse=True)
+    return np.stack([keys // count, keys % count], axis=1), inverse.reshape(3, -1).T
 
 
 def split_edges(
@@ -48,9 +49,7 @@ def split_edges(
     new_index[cut] = count + np.arange(cut.sum())
     a, b = edges[cut].T
     rows = np.arange(cut.sum())
-    added = sparse.csr_matrix(
-        (np.r_[1 - t[cut], t[cut]], (np.r_[rows, rows], np.r_[a, b])), shape=(len(rows), count)
-    )
+    added = sparse.csr_matrix((np.r_[1 - t[cut], t[cut]], (np.r_[rows, rows], np.r_[a, b])), shape=(len(rows), count))
     matrix = sparse.vstack([sparse.identity(count, format="csr"), added], format="csr")
     out, parents = [], []
     marks = new_index[face_edges]
@@ -176,7 +175,8 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 def boundary_edges(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(E, 2) directed edges that only one face uses, in that face's direction, and (E,) that face."""
     half = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-    _, inverse, counts = np.unique(np.sort(half, axis=1), axis=0, return_inverse=True, return_counts=True)
+    ordered = half.min(axis=1).astype(np.int64) * (int(faces.max(initial=0)) + 1) + half.max(axis=1)
+    _, inverse, counts = np.unique(ordered, return_inverse=True, return_counts=True)
     open_edges = np.flatnonzero(counts[inverse.ravel()] == 1)
     return half[open_edges], open_edges % len(faces)
 

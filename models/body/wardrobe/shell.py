@@ -10,10 +10,17 @@ from scipy import sparse
 
 from models.body.wardrobe.anatomy import Anatomy, Limb
 from models.body.wardrobe.mesh import (
-    Matrix, boundary_edges, cut_along, neighbours, refine, smooth, take_faces, unit, vertex_normals,
+    Matrix,
+    boundary_edges,
+    cut_along,
+    neighbours,
+    refine,
+    smooth,
+    take_faces,
+    unit,
+    vertex_normals,
 )  # fmt: skip
 from models.body.wardrobe.noise import noise, smoothstep
-
 
 #: Seams that ``Shell.panel`` keeps account of.
 _PANEL_BITS = 8
@@ -163,7 +170,10 @@ class Drape:
         total = np.zeros((self.ROWS, self.ANGLES))
         count = np.zeros_like(total)
         inside = (row >= -0.5) & (row <= self.ROWS - 0.5)
-        cells = np.rint(row[inside]).astype(int).clip(0, self.ROWS - 1), np.rint(angle[inside]).astype(int) % self.ANGLES
+        cells = (
+            np.rint(row[inside]).astype(int).clip(0, self.ROWS - 1),
+            np.rint(angle[inside]).astype(int) % self.ANGLES,
+        )
         np.add.at(total, cells, radius[inside])
         np.add.at(count, cells, 1)
         for _ in range(40):

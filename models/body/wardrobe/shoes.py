@@ -8,7 +8,7 @@ from scipy.spatial import cKDTree
 
 from models.body.wardrobe.anatomy import Anatomy
 from models.body.wardrobe.cloth import CANVAS, HIDDEN_DEPTH, LEATHER, RUBBER, Figure
-from models.body.wardrobe.mesh import grid_faces, selection, unit
+from models.body.wardrobe.mesh import grid_faces, unit
 from models.body.wardrobe.noise import smoothstep
 from models.body.wardrobe.part import Part, separate
 from models.body.wardrobe.spec import Shoes, linear
@@ -92,7 +92,9 @@ def _shoe(body: Anatomy, side: str, shoes: Shoes) -> list[Part]:
     foot = _Foot(body, side)
     t = -0.035 + 1.085 * (1 - np.cos(np.linspace(0, np.pi, _STATIONS))) / 2
     left, right, top = foot.extents(t)
-    ends = np.sqrt(np.clip(1 - np.clip((t - 0.80) / 0.25, 0, 1) ** 2.2, 0, 1)) * np.sqrt(np.clip(1 - np.clip((0.13 - t) / 0.165, 0, 1) ** 2.2, 0, 1))
+    ends = np.sqrt(np.clip(1 - np.clip((t - 0.80) / 0.25, 0, 1) ** 2.2, 0, 1)) * np.sqrt(
+        np.clip(1 - np.clip((0.13 - t) / 0.165, 0, 1) ** 2.2, 0, 1)
+    )
     middle = (left + right) / 2
     bend = smoothstep(t, 0.72, 1.05) * 0.006 * foot.inner
     half = ((right - left) / 2 + 0.006) * ends + 0.0005

@@ -33,7 +33,9 @@ def _mannequin(body: Anatomy, skin: MannequinSkin) -> Part:
     faces, pick = take_faces(body.faces, ~body.parts["inside"] & ~body.parts["socket"], len(body))
     points = pick @ body.points
     color = np.tile(linear(skin.color), (len(points), 1))
-    return Part(points, faces, (pick @ body.weights).tocsr(), color, (PLASTIC,), np.zeros(len(points), int), source=pick)
+    return Part(
+        points, faces, (pick @ body.weights).tocsr(), color, (PLASTIC,), np.zeros(len(points), int), source=pick
+    )
 
 
 def _visible(body: Anatomy) -> np.ndarray:
@@ -86,7 +88,11 @@ def _detailed(points: np.ndarray, face: FaceFrame) -> np.ndarray:
     """(F,) bool: brows and lids, where the paint is finer than the mesh."""
     u = face.unit
     offset = np.abs(points[:, None] - face.eyes[None] - np.array([0, 0, 0.12 * u])[None])
-    near = (offset[..., 0] < 0.5 * u) & (offset[..., 2] < 0.36 * u) & (points[:, None, 1] < face.eyes[None, :, 1] + 0.1 * u)
+    near = (
+        (offset[..., 0] < 0.5 * u)
+        & (offset[..., 2] < 0.36 * u)
+        & (points[:, None, 1] < face.eyes[None, :, 1] + 0.1 * u)
+    )
     return near.any(axis=1)
 
 
@@ -115,7 +121,7 @@ def _flush(points: np.ndarray, normals: np.ndarray, body: Anatomy, source: spars
     """(V,) how much blood shows: cheeks, nose, ears, chin, knuckles, knees, elbows."""
     face, u = body.face_frame, body.face_frame.unit
     front = smoothstep(-normals[:, 1], -0.3, 0.4)
-    total = 0.7 * _near(points, face.nose + [0, 0.1 * u, 0.02 * u], 0.3 * u)
+    total = 0.7 * _near(points, face.nose + np.array([0, 0.1 * u, 0.02 * u]), 0.3 * u)
     for sign, eye, ear in zip((1, -1), face.eyes, face.ears, strict=True):
         cheek = np.array([eye[0] + sign * 0.18 * u, face.nose[1] + 0.55 * u, (eye[2] + face.mouth[2]) / 2 + 0.02 * u])
         total += 0.75 * _near(points, cheek, 0.46 * u) * front + 0.8 * _near(points, ear, 0.5 * u)
@@ -152,7 +158,7 @@ def _paint_details(
     albedo += (0.6 * nails)[:, None] * (tone * [1.08, 0.92, 0.9] - albedo)
     if skin.freckles > 0:
         spots = smoothstep(noise(points, 0.0055, 61), 0.45, 0.75) * smoothstep(noise(points, 0.02, 62), -0.3, 0.4)
-        where = _near(points, face.nose + [0, 0.3 * u, 0.1 * u], 0.8 * u)
+        where = _near(points, face.nose + np.array([0, 0.3 * u, 0.1 * u]), 0.8 * u)
         albedo *= 1 - (0.45 * skin.freckles * spots * where)[:, None] * np.array([0.5, 0.8, 1.0])
     if skin.stubble > 0:
         albedo += (0.8 * skin.stubble * beard_area(points, face) * (1 - lips))[:, None] * (
@@ -167,7 +173,9 @@ def beard_area(points: np.ndarray, face: FaceFrame) -> np.ndarray:
     ears = face.ears.mean(axis=0)
     back = smoothstep(points[:, 1], ears[1] + 0.05 * u, ears[1] - 0.3 * u)
     side = np.clip(np.abs(points[:, 0]) / (1.05 * u), 0, 1)
-    line = face.mouth[2] + u * (0.28 + 0.45 * smoothstep(side, 0.55, 1.0) - 0.22 * np.exp(-(((side - 0.45) / 0.2) ** 2)))
+    line = face.mouth[2] + u * (
+        0.28 + 0.45 * smoothstep(side, 0.55, 1.0) - 0.22 * np.exp(-(((side - 0.45) / 0.2) ** 2))
+    )
     ragged = 0.05 * u * noise(points, 0.008, 71)
     below = smoothstep(line + ragged - points[:, 2], -0.06 * u, 0.1 * u)
     neck = smoothstep(points[:, 2], face.chin[2] - 0.75 * u, face.chin[2] - 0.2 * u)
@@ -197,7 +205,12 @@ def _brows(points: np.ndarray, normals: np.ndarray, face: FaceFrame, skin: Skin)
     for sign, eye in zip((1, -1), face.eyes, strict=True):
         x = (points[:, 0] - eye[0]) * sign / u
         z = (points[:, 2] - eye[2]) / u
-        arch = 0.305 + 0.05 * np.exp(-(((x - 0.14) / 0.2) ** 2)) - 0.10 * smoothstep(x, 0.15, 0.45) - 0.02 * smoothstep(-x, 0.1, 0.3)
+        arch = (
+            0.305
+            + 0.05 * np.exp(-(((x - 0.14) / 0.2) ** 2))
+            - 0.10 * smoothstep(x, 0.15, 0.45)
+            - 0.02 * smoothstep(-x, 0.1, 0.3)
+        )
         width = (0.030 + 0.035 * skin.brow_weight) * (1 - 0.55 * smoothstep(x, 0.0, 0.4))
         across = np.exp(-(np.abs((z - arch) / width) ** 3))
         ends = smoothstep(x, -0.34, -0.24) * smoothstep(x, 0.43, 0.30)

@@ -61,7 +61,14 @@ def _tube(figure: Figure, skirt: Skirt, top: float, bottom: float) -> Shell:
     radius = radius + (0.01 + 0.16 * skirt.flare) * (top - bottom) * down**1.1
     pleats = np.sin(angle * 9 + 1.3 * np.sin(angle * 2) + 0.6 * np.sin(angle * 5 + 1)) + 0.4 * np.sin(angle * 17 + 2)
     radius = radius + (0.002 + 0.02 * skirt.flare) * pleats[None] * down**1.2
-    points = np.stack([middle[0] + radius * directions[:, 0], middle[1] + radius * directions[:, 1], np.repeat(heights[:, None], _ANGLES, 1)], -1)
+    points = np.stack(
+        [
+            middle[0] + radius * directions[:, 0],
+            middle[1] + radius * directions[:, 1],
+            np.repeat(heights[:, None], _ANGLES, 1),
+        ],
+        -1,
+    )
     flat = points.reshape(-1, 3)
     faces = grid_faces(_ROWS, _ANGLES, True)
     return Shell(_nearest_mix(flat, body), faces, flat, np.zeros(len(faces), int))

@@ -9,7 +9,15 @@ import numpy as np
 from models.body.wardrobe import collars
 from models.body.wardrobe.anatomy import Anatomy, Limb
 from models.body.wardrobe.cloth import (
-    COTTON, KNITTED, RIBBED, SHIRTING, TWILL, Figure, Panel, finish, seam_shade,
+    COTTON,
+    KNITTED,
+    RIBBED,
+    SHIRTING,
+    TWILL,
+    Figure,
+    Panel,
+    finish,
+    seam_shade,
 )  # fmt: skip
 from models.body.wardrobe.mesh import smooth
 from models.body.wardrobe.noise import noise, smoothstep
@@ -127,7 +135,7 @@ def _sleeve_width(limb: Limb, top: Top) -> Callable[[np.ndarray], np.ndarray]:
     """Radius of the sleeves along the arm."""
     upper = float(np.interp(0.45, limb.stations, limb.radius))
     loose = 0.006 + 0.014 * top.fit
-    gather = top.knit or top.sleeve > 1.5 and isinstance(top, Shirt)
+    gather = top.knit or (top.sleeve > 1.5 and isinstance(top, Shirt))
 
     def radius(s: np.ndarray) -> np.ndarray:
         own = np.interp(s, limb.stations, limb.radius)
@@ -152,11 +160,15 @@ def _fold_depth(shell: Shell, body: Anatomy, top: Top, hem: np.ndarray, sleeve: 
     relief = np.zeros(len(points))
     for limb, side in zip(body.arms, (points[:, 0] > 0, points[:, 0] <= 0), strict=True):
         bend = np.exp(-(((arm - 1.0) / 0.28) ** 2)) + 0.8 * np.exp(-(((arm - top.sleeve + 0.3) / 0.25) ** 2))
-        relief += np.where(side, arm_share * (0.25 + 0.75 * np.clip(bend, 0, 1)), 0) * rings(points, limb, 0.045, 3) * 0.0034
+        relief += (
+            np.where(side, arm_share * (0.25 + 0.75 * np.clip(bend, 0, 1)), 0) * rings(points, limb, 0.045, 3) * 0.0034
+        )
     free = 1 - arm_share
     drop = smoothstep(points[:, 2], body.level(0.75), body.level(top.hem))
     falls = creases(points, np.array([0.15, 0, 1]), 0.06, 11) * (0.15 + 0.85 * drop) * 0.004
-    waist = creases(points, np.array([1, 0, 0.35 * 1]), 0.045, 17) * np.exp(-(((points[:, 2] - body.level(0.22)) / 0.07) ** 2))
+    waist = creases(points, np.array([1, 0, 0.35 * 1]), 0.045, 17) * np.exp(
+        -(((points[:, 2] - body.level(0.22)) / 0.07) ** 2)
+    )
     relief += free * (falls + 0.0028 * waist)
     armpit = np.exp(-(((points[:, 2] - body.level(0.72)) / 0.08) ** 2)) * smoothstep(np.abs(points[:, 0]), 0.07, 0.14)
     slant = np.stack([0.7 * np.sign(points[:, 0]), np.zeros(len(points)), np.full(len(points), 0.7)], 1)
@@ -164,14 +176,22 @@ def _fold_depth(shell: Shell, body: Anatomy, top: Top, hem: np.ndarray, sleeve: 
     across = points - 0.8 * along[:, None] * slant
     relief += free * armpit * noise(across, 0.035, 23) * 0.004
     near_edge = np.minimum.reduce([shell.of(hem) - 0.004, shell.of(sleeve) - 0.004])
-    return 1.6 * scale * relief * smoothstep(near_edge, -0.004, 0.03) * smoothstep(points[:, 2], body.level(1.02), body.level(0.86))
+    return (
+        1.6
+        * scale
+        * relief
+        * smoothstep(near_edge, -0.004, 0.03)
+        * smoothstep(points[:, 2], body.level(1.02), body.level(0.86))
+    )
 
 
 def _color(shell: Shell, body: Anatomy, top: Top, edges: tuple[np.ndarray, ...]) -> Part:
     """Panels: 0 body, 1 hem, 2 cuffs, 3 neckband, 4 stripes or block."""
     main = linear(top.color)
     trim = linear(top.trim) if top.trim else main
-    cloth = KNITTED if top.knit else SHIRTING if isinstance(top, Shirt) else TWILL if isinstance(top, Jacket) else COTTON
+    cloth = (
+        KNITTED if top.knit else SHIRTING if isinstance(top, Shirt) else TWILL if isinstance(top, Jacket) else COTTON
+    )
     band = RIBBED if top.knit else cloth
     bits = shell.panel
     which = np.zeros(len(shell.faces), int)
