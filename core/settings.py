@@ -38,10 +38,10 @@ class ReplaceSettings(Settings):
         None, description="A point x,y in pixels on the person to replace; empty takes the largest steady one."
     )
     detector: Literal["mediapipe"] = Field("mediapipe", description="What finds the person.")
-    detector_complexity: int = Field(1, ge=0, le=2, description="Care of the detector: 0 whole frame, 1 small people too, 2 every frame read twice.")
-    max_gap: int = Field(
-        10, ge=0, le=120, description="Longest gap, in frames, that is predicted from its neighbours; others are left alone."
+    detector_complexity: int = Field(
+        1, ge=0, le=2, description="0 looks once, 1 finds small people too, 2 reads every frame twice."
     )
+    max_gap: int = Field(10, ge=0, le=120, description="Longest gap, in frames, that is predicted from its neighbours.")
 
     # Survey
     segments: Literal[0, 1, 3, 5, 7] = Field(0, description="Number of segments; 0 lets the clip's length decide.")

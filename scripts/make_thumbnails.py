@@ -48,8 +48,8 @@ def stance() -> np.ndarray:
     for name, turn in {
         "left_shoulder": (0.0, 0.52, 0.0),
         "right_shoulder": (0.0, -0.52, 0.0),
-        "left_elbow": (0.15, 0.1, 0.0),
-        "right_elbow": (0.15, -0.1, 0.0),
+        "left_elbow": (0.30, 0.03, 0.26),
+        "right_elbow": (0.30, -0.03, -0.26),
         "left_hip": (0.0, 0.05, 0.0),
         "right_hip": (0.0, -0.05, 0.0),
     }.items():

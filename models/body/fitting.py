@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from core.errors import InputError
 from core.types import BodyParams, CameraPath, FootContacts, PoseTrack

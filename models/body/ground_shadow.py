@@ -14,10 +14,10 @@ from models.body.occlusion import frames_around, hemisphere
 from models.body.renderer import SUN_SLOPE, View
 from models.body.shading import UP, dot
 
-#: The grid is one point for this many pixels in each direction.
-STEP = 3
+#: The grid has at most one point for each pixel, and about this many across a patch.
+POINTS_ACROSS = 110
 #: Deepest shadow: light that reaches the ground from everywhere else.
-FLOOR = 0.25
+FLOOR = 0.15
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,12 @@ def _darken(darkness: np.ndarray, scene: RayScene, view: View, look: ShotLook, f
         # Under the camera, or at its height: no ground is to be seen.
         return
     x0, y0, x1, y1 = window_of(project(view.intrinsics, view.H_crop_source, corners), view.size)
-    columns, rows = np.arange(x0, x1, STEP), np.arange(y0, y1, STEP)
+    # How wide the patch is in the picture, cut off or not, so that the grid does not jump when it is cut.
+    step = int(np.clip(2 * reach * view.focal / foot[2] / POINTS_ACROSS, 1, 6))
+    columns, rows = np.arange(x0, x1, step), np.arange(y0, y1, step)
     if len(columns) < 2 or len(rows) < 2:
         return
-    grid = np.stack(np.meshgrid(columns + (STEP - 1) / 2, rows + (STEP - 1) / 2), axis=-1).reshape(-1, 2)
+    grid = np.stack(np.meshgrid(columns + (step - 1) / 2, rows + (step - 1) / 2), axis=-1).reshape(-1, 2)
     directions = camera_rays(view.intrinsics, view.H_crop_source, grid)
     points = directions * (foot[1] / np.maximum(directions[:, 1], 1e-4))[:, None]
     distance = np.hypot(points[:, 0] - foot[0], points[:, 2] - foot[2])
@@ -74,7 +76,7 @@ def _darken(darkness: np.ndarray, scene: RayScene, view: View, look: ShotLook, f
     values[near] = _darkness(scene, points[near], pattern, look, rays)
     values *= np.clip(2.0 * (1.0 - distance / reach), 0.0, 1.0).astype(np.float32)
     small = cv2.blur(values.reshape(len(rows), len(columns)), (4, 4))
-    box = cv2.resize(small, (len(columns) * STEP, len(rows) * STEP), interpolation=cv2.INTER_LINEAR)
+    box = cv2.resize(small, (len(columns) * step, len(rows) * step), interpolation=cv2.INTER_LINEAR)
     part = darkness[y0:y1, x0:x1]
     np.maximum(part, box[: y1 - y0, : x1 - x0], out=part)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from models.body.ground_shadow import Footing
 
 #: How far the shadow reaches from the feet, metres, in soft and in hard light; and that of a foot on other ground.
-SOFT_REACH, HARD_REACH, FOOT_REACH = 1.0, 2.0, 0.4
+SOFT_REACH, HARD_REACH, FOOT_REACH = 1.0, 2.0, 0.25
 #: A foot less than this above the other one may stand on ground of its own (the camera looks down, the ground slopes).
 FOOT_STEP = 0.14
 #: How fast the ground follows the feet when they come down, and when they leave it (per frame).
@@ -148,7 +148,7 @@ class AvatarGenerator:
         """The ground under the figure: level with its lower sole, without jumps, and a patch under the other foot."""
         from models.body.ground_shadow import Footing
 
-        soles = np.stack([foot[np.argmax(foot[:, 1])] for foot in (posed.vertices[index] for index in self._feet)])
+        soles = np.stack([_sole(posed.vertices[index]) for index in self._feet])
         low, high = soles[np.argsort(-soles[:, 1])]
         state = self._ground
         height = float(low[1])
@@ -158,9 +158,8 @@ class AvatarGenerator:
         self._ground = _Ground(frame + 1, height)
         middle = np.array([soles[:, 0].mean(), height, soles[:, 2].mean()], np.float32)
         footings = [Footing(middle, SOFT_REACH if look.softness > 0.9 else HARD_REACH)]
-        if 0.01 < height - high[1] < FOOT_STEP:
-            footings.append(Footing(high, FOOT_REACH))
-        return footings
+        # A finer patch at each foot that stands: the dark line under a sole is a few pixels wide.
+        return footings + [Footing(sole, FOOT_REACH) for sole in (low, high) if height - sole[1] < FOOT_STEP]
 
     def _draw(
         self,
@@ -206,6 +205,13 @@ def _foot_vertices(character: Character, rest: RestBody) -> tuple[np.ndarray, ..
         ]
         feet.append(np.flatnonzero(np.isin(heaviest, bones)))
     return tuple(feet)
+
+
+def _sole(foot: np.ndarray) -> np.ndarray:
+    """(3,) the middle of what touches the ground of a foot's (M, 3) vertices, at the height of its lowest point."""
+    lowest = float(foot[:, 1].max())
+    touching = foot[foot[:, 1] > lowest - 0.02]
+    return np.array([touching[:, 0].mean(), lowest, touching[:, 2].mean()], np.float32)
 
 
 def _bleed(color: np.ndarray, alpha: np.ndarray, reach: int = BLEED) -> np.ndarray:

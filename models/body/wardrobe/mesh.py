@@ -8,11 +8,13 @@ vertices however often it is clipped and refined, and its skinning weights come 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 from scipy import sparse
 
-Matrix = sparse.csr_matrix
+#: Sparse matrix of attribute weights.
+Matrix: TypeAlias = sparse.csr_matrix
 
 
 def selection(rows: np.ndarray, count: int) -> Matrix:

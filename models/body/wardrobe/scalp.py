@@ -41,8 +41,8 @@ def hairline(body: Anatomy, recede: float, seed: int) -> np.ndarray:
     at_ear = float(np.arctan2(np.abs(face.ears[:, 0]).mean(), -(ear[1] - face.skull[1])))
     table = np.array([
         (0.0, 1.08 + 0.22 * recede), (0.22, 1.12 + 0.3 * recede), (0.48, 1.08 + 0.75 * recede), (0.75, 0.80 + 0.5 * recede),
-        (0.95, 0.45), (at_ear - 0.42, 0.0), (at_ear - 0.30, -0.42), (at_ear - 0.16, -0.42), (at_ear - 0.10, -0.05), (at_ear, 0.30),
-        (at_ear + 0.14, 0.2), (at_ear + 0.28, -0.40), (at_ear + 0.50, -0.85), (np.pi, -1.02),
+        (0.95, 0.45), (at_ear - 0.42, 0.0), (at_ear - 0.30, -0.42), (at_ear - 0.16, -0.42), (at_ear - 0.10, -0.05),
+        (at_ear, 0.30), (at_ear + 0.14, 0.2), (at_ear + 0.28, -0.40), (at_ear + 0.50, -0.85), (np.pi, -1.02),
     ])  # fmt: skip
     order = np.argsort(table[:, 0])
     line = eye + u * np.interp(turn, table[order, 0], table[order, 1])

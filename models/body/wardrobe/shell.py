@@ -79,7 +79,7 @@ def cut(
         faces, matrix = take_faces(faces, positive, source.shape[0])
         source = matrix @ source
     for field in seams:
-        faces, matrix, _ = cut_along(faces, source @ field, snap=0.2)
+        faces, matrix, _ = cut_along(faces, source @ field, snap=0.05)
         source = matrix @ source
     panel = np.zeros(len(faces), int)
     for bit, field in enumerate(seams[:_PANEL_BITS]):
@@ -211,14 +211,14 @@ class Drape:
         for _ in range(6):
             push = (2 * push + np.roll(push, 1, 1) + np.roll(push, -1, 1)) / 4
             push[1:-1] = (2 * push[1:-1] + push[:-2] + push[2:]) / 4
-        angle, row, _, outward = self._polar(points)
-        r = np.clip(row, 0, self.ROWS - 1.001)
+        angle, place, _, outward = self._polar(points)
+        r = np.clip(place, 0, self.ROWS - 1.001)
         r0, a0 = r.astype(int), np.floor(angle).astype(int)
         fr, fa = r - r0, angle - a0
         a0, a1 = a0 % self.ANGLES, (a0 + 1) % self.ANGLES
         move = (1 - fr) * ((1 - fa) * push[r0, a0] + fa * push[r0, a1])
         move += fr * ((1 - fa) * push[r0 + 1, a0] + fa * push[r0 + 1, a1])
-        move *= share * smoothstep(row, 0, 4)
+        move *= share * smoothstep(place, 0, 4)
         result = points.copy()
         result[:, :2] += move[:, None] * unit(outward)
         return result

@@ -187,7 +187,7 @@ def _laces(
     """Flat bars across the instep."""
     rows, bars = [], []
     for number, place in enumerate(np.linspace(0.50, 0.70, 5)):
-        m, h, w = (np.interp(place, t, values) for values in (middle, height, half))
+        m, h, w = (float(np.interp(place, t, values)) for values in (middle, height, half))
         x = np.linspace(-0.5, 0.5, 7) * min(0.042, w)
         drop = 0.25 * h * (np.abs(x) / max(w, 1e-3)) ** 2.2
         z = foot.ground + h + 0.0014 - drop

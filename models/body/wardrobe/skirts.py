@@ -14,7 +14,7 @@ from models.body.wardrobe.noise import smoothstep
 from models.body.wardrobe.shell import Shell
 from models.body.wardrobe.spec import Skirt, linear
 
-_ROWS, _ANGLES = 44, 112
+_ROWS, _ANGLES = 34, 96
 
 
 def make_skirt(figure: Figure, skirt: Skirt) -> None:
