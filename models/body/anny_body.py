@@ -169,7 +169,7 @@ class AnnyBody:
     def _load(self, progress: Progress) -> Any:
         if self._model is None:
             own = cache_folder() / "anny"
-            os.environ.setdefault("ANNY_CACHE_DIR", str(own))
+            os.environ.setdefault("ANNY_CACHE_DIR", str(own))  # anny reads it when it is imported
             progress(0.05, "building the body model's tables (about a minute, once)")
             try:
                 import anny
@@ -181,10 +181,10 @@ class AnnyBody:
         return self._model
 
     def _bake(self, shape: dict[str, float], progress: Progress) -> RestBody:
+        model = self._load(progress)
         import torch
         from anny.keypoints import KeypointsRegressor
 
-        model = self._load(progress)
         progress(0.8, "shaping the body")
         with torch.no_grad():
             output = model(phenotype_kwargs=shape)
@@ -196,15 +196,8 @@ class AnnyBody:
         faces = model.faces.numpy()
         used, compact = np.unique(faces, return_inverse=True)
         coco = KeypointsRegressor.coco(model)
-        landmarks = landmark_table(
-            vertices,
-            base_bones,
-            base_weights,
-            names,
-            heads,
-            used,
-            dict(zip(coco.labels, coco.regression_weights.numpy(), strict=True)),
-        )
+        points = dict(zip(coco.labels, coco.regression_weights.numpy(), strict=True))
+        landmarks = landmark_table(vertices, base_bones, base_weights, names, heads, used, points)
         progress(1.0, "body ready")
         return RestBody(
             model=self.name,

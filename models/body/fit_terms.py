@@ -52,7 +52,7 @@ PRIOR_SIGMA = {
     "knee": 2.0, "foot": 0.5,
 }  # fmt: skip
 
-#: Mean of the prior where the rest pose (an A-pose) is not what people do.
+#: How far elbows and knees may turn about other axes than their own, and slackness of their limits, radians.
 _HINGE_OFF_AXIS_SIGMA = {"elbow": 0.10, "knee": 0.06}
 _LIMIT_SIGMA = 0.05
 

@@ -47,6 +47,8 @@ class Limb:
     lower: int
     points: tuple[int, int, int]
     """Landmarks at shoulder, elbow, wrist (hip, knee, ankle)."""
+    bones: tuple[str, str, str]
+    """Bones that begin at these three places."""
     hinge: Hinge
 
 
@@ -62,7 +64,8 @@ def limbs_of(rest: RestBody) -> tuple[Limb, ...]:
             (("shoulder", "elbow", "wrist"), ("shoulder", "elbow"), ("upperarm01", "lowerarm01", "wrist")),
             (("hip", "knee", "ankle"), ("hip", "knee"), ("upperleg01", "lowerleg01", "foot")),
         ):
-            a, b, c = (rest.bone_heads[rest.bone(f"{bone}.{mark}")].astype(float) for bone in bones)
+            first, second, third = (f"{bone}.{mark}" for bone in bones)
+            a, b, c = (rest.bone_heads[rest.bone(bone)].astype(float) for bone in (first, second, third))
             upper, lower = _unit(b - a), _unit(c - b)
             bend = float(np.arccos(np.clip(upper @ lower, -1, 1)))
             if parts[0] == "hip":
@@ -73,8 +76,9 @@ def limbs_of(rest: RestBody) -> tuple[Limb, ...]:
                 axis = _unit(np.cross(upper, lower))
                 low, high = -bend, 2.6 - bend
             joint = JOINT[f"{side}_{joints[1]}"]
-            points = tuple(LANDMARK[f"{side}_{part}"] for part in parts)
-            found.append(Limb(JOINT[f"{side}_{joints[0]}"], joint, points, Hinge(joint, axis, low, high)))  # type: ignore[arg-type]
+            start, middle, end = (LANDMARK[f"{side}_{part}"] for part in parts)
+            hinge = Hinge(joint, axis, low, high)
+            found.append(Limb(JOINT[f"{side}_{joints[0]}"], joint, (start, middle, end), (first, second, third), hinge))
     return tuple(found)
 
 
@@ -180,13 +184,7 @@ def initial_state(
     root = _root_rotations(world)
     vectors = np.zeros((len(world), len(JOINT_NAMES), 3))
     for limb in limbs_of(rest):
-        side = "L" if JOINT_NAMES[limb.upper].startswith("left") else "R"
-        bones = (
-            ("upperarm01", "lowerarm01", "wrist")
-            if "shoulder" in JOINT_NAMES[limb.upper]
-            else ("upperleg01", "lowerleg01", "foot")
-        )
-        heads = np.stack([rest.bone_heads[rest.bone(f"{bone}.{side}")] for bone in bones]).astype(float)
+        heads = np.stack([rest.bone_heads[rest.bone(bone)] for bone in limb.bones]).astype(float)
         _lay_limb(limb, world, root, heads, vectors)
     state = PoseState(root, vectors, np.zeros((len(world), 3)), np.ones(len(SCALE_NAMES)))
     points = chain.points(state)

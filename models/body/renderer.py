@@ -23,6 +23,8 @@ from models.body.shading import UP, Samples, SurfaceTable, dot, expose, shade
 DEPTH_STEP = 0.03
 #: Radius of the sun's disc (as a slope) for a hard light; grows with softness.
 SUN_SLOPE, SOFT_SLOPE = 0.02, 0.5
+#: Softness above which the sharp part of the light is too weak for its shadows to be seen.
+SOFTEST_SHADOW = 0.85
 #: Which of sixteen points each pixel of a 4 x 4 pattern takes (an ordered dither: neighbours are far apart).
 PLACES = np.array([0, 8, 2, 10, 12, 4, 14, 6, 3, 11, 1, 9, 15, 7, 13, 5])
 #: What the inner side of cloth sees of light, sky and ground, where a sleeve or a hem shows it.
@@ -214,7 +216,7 @@ class FigureRenderer:
             [posed.vertices, posed.normals, posed.compression[:, None], openness, posed.strand, displacement], axis=1
         ).astype(np.float32)
         table = np.concatenate([self._static, moving], axis=1)
-        mixed = np.einsum("sk,skc->sc", hits.bary_coords, table[corners])
+        mixed = sum(hits.bary_coords[:, k : k + 1] * table.take(corners[:, k], axis=0) for k in range(3))
         rest, albedo, fold, strand = mixed[:, :3], mixed[:, 3:6], mixed[:, 6], mixed[:, 8:11]
         position, normal, compression = mixed[:, 11:14], unit(mixed[:, 14:17]), mixed[:, 17]
         view_direction = -unit(position)
@@ -263,7 +265,7 @@ class FigureRenderer:
     ) -> np.ndarray:
         """(S,) share of the light's disc that is seen. The disc's sixteen points go to a 4 x 4 pattern of pixels."""
         result = np.ones(len(position), np.float32)
-        if self._shadow_rays == 0 or look.softness > 0.97:
+        if self._shadow_rays == 0 or look.softness > SOFTEST_SHADOW:
             return result
         lit = np.flatnonzero(dot(normal, look.light_direction) > -0.15)
         if len(lit) == 0:

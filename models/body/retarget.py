@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from core.types import BodyParams
-from models.body.articulation import STRETCHES, landmark_positions, params_transforms
+from models.body.articulation import STRETCHES, params_transforms, rig_of
 from models.body.base import SCALE_NAMES, RestBody
 
 #: Bones between whose heads a part's size is measured, for parts that are scaled evenly.
@@ -22,8 +22,6 @@ EVEN_PARTS = {
 }
 #: How far an avatar may be stretched.
 LIMITS = (0.6, 1.6)
-#: Landmarks that tie the avatar to the fitted body: shoulders, hips, ankles, heels and toes count most.
-ANCHORS = {11: 1.0, 12: 1.0, 23: 1.0, 24: 1.0, 27: 2.0, 28: 2.0, 29: 1.0, 30: 1.0, 31: 1.0, 32: 1.0}
 
 
 def _length(rest: RestBody, name: str) -> float:
@@ -50,15 +48,21 @@ def matched_shape(avatar: RestBody, fitted: RestBody, shape: dict[str, float]) -
 def retargeted_transforms(avatar: RestBody, fitted: RestBody, params: BodyParams) -> np.ndarray:
     """(T, B, 4, 4) float32: the bone transforms of ``avatar`` that follow a body fitted with ``fitted``.
 
-    What proportions cannot match (the depth of a chest, the width of a pelvis) is shared out by moving the whole body,
-    frame by frame, so that shoulders, hips and above all feet lie where they were fitted.
+    What proportions cannot match (the width of a pelvis, the angle at which the arms hang at rest) is a centimetre or
+    two at each joint. Each part is moved by what its joint lacks, and the skin between two joints takes up the difference.
     """
     if avatar is fitted:
         return params_transforms(avatar, params)
     own = replace(params, shape=matched_shape(avatar, fitted, params.shape))
     transforms = params_transforms(avatar, own)
-    target = landmark_positions(fitted, params_transforms(fitted, params))
-    at, weight = np.array(list(ANCHORS)), np.array(list(ANCHORS.values()))
-    shift = target[:, at] - landmark_positions(avatar, transforms)[:, at]
-    transforms[:, :, :3, 3] += np.average(shift, axis=1, weights=weight)[:, None].astype(np.float32)
+    target = _joint_positions(fitted, params_transforms(fitted, params))
+    shift = target - _joint_positions(avatar, transforms)
+    transforms[:, :, :3, 3] += shift[:, rig_of(avatar).carrier]
     return transforms
+
+
+def _joint_positions(rest: RestBody, transforms: np.ndarray) -> np.ndarray:
+    """(T, J, 3) metres, camera axes: where the articulated joints lie."""
+    bones = transforms[:, rest.joint_bones]
+    heads = rest.bone_heads[rest.joint_bones]
+    return np.einsum("tjik,jk->tji", bones[..., :3, :3], heads) + bones[..., :3, 3]

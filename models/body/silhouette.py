@@ -23,7 +23,7 @@ POINTS, MAP_HEIGHT, MAP_WIDTH = 72, 128, 128
 MARGIN = 0.25
 #: Weight of the term, and the distance in per cent of the height beyond which the mask is rather taken to be wrong
 #: (something may stand in front of the person).
-WEIGHT, ROBUST_SCALE = 0.25, 2.5
+WEIGHT, ROBUST_SCALE = 1.0, 4.0
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ SOFT_REACH, HARD_REACH, FOOT_REACH = 1.0, 2.0, 0.25
 FOOT_STEP = 0.14
 #: How fast the ground follows the feet when they come down, and when they leave it (per frame).
 GROUND_ATTACK, GROUND_RELEASE = 0.5, 0.03
+#: Rays into the sky from each point of the ground; neighbouring points have different ones.
+GROUND_RAYS = 8
 #: How far colours are drawn out past the edge of the figure, pixels.
 BLEED = 12
 
@@ -183,9 +185,8 @@ class AvatarGenerator:
         view = View(body.intrinsics, request.H_crop_source[index], (width, height))
         before, after = (project(view.intrinsics, view.H_crop_source, vertices) for vertices in around)
         layer = self._renderer.render(posed, 0.5 * (after - before), view, look)
-        rays = max(8, self.options.occlusion_rays)
         footings = self._footings(request.start + index, posed, look)
-        shadow = ground_shadow(self._renderer.scene, view, look, footings, rays)
+        shadow = ground_shadow(self._renderer.scene, view, look, footings, GROUND_RAYS)
         color = srgb_from_linear(_bleed(layer.color, layer.alpha))
         return color, layer.alpha, shadow, layer.motion * (layer.alpha > 0)[..., None]
 

@@ -2,17 +2,18 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
 from core.errors import InputError
 from core.types import LANDMARK_NAMES, CameraPath, FootContacts, PoseTrack
 from models.body.anny_body import AnnyBody
-from models.body.articulation import bone_transforms, landmark_positions
+from models.body.articulation import Skin, bone_transforms, landmark_positions
 from models.body.base import JOINT_NAMES, SCALE_NAMES, RestBody
 from models.body.block_solver import NormalEquations
 from models.body.fit_terms import hinge_angles
-from models.body.fitting import OVERLAP, WINDOW, default_intrinsics, fit_body
+from models.body.fitting import OVERLAP, WINDOW, Quality, default_intrinsics, fit_body
 from models.body.kinematics import PARAMETERS, LandmarkChain, PoseState
 from models.body.pose_init import limbs_of, rotation_vectors
 
@@ -200,6 +201,30 @@ def test_windows_join_without_a_jump(rest: RestBody) -> None:
     assert step.max() < 6 * np.median(step) + 0.005
     assert said == sorted(said) and said[-1] == 1.0
     assert OVERLAP < WINDOW
+
+
+def test_the_best_quality_draws_a_stray_leg_back_into_the_mask(rest: RestBody) -> None:
+    rotations, place = motion(rest, 12)
+    truth = seen(rest, rotations, place)
+    skin = Skin(rest.vertices, rest.bone_indices, rest.bone_weights, len(rest.bone_names))
+    masks = []
+    for transforms in bone_transforms(rest, rotations, place):
+        pixels = skin(transforms) @ default_intrinsics(SIZE).T
+        picture = np.zeros((SIZE[1], SIZE[0]), np.uint8)
+        for triangle in np.round(pixels[:, :2] / pixels[:, 2:])[rest.faces].astype(np.int32):
+            cv2.fillConvexPoly(picture, triangle, 1)
+        masks.append(picture.astype(bool))
+    ankle = LANDMARK_NAMES.index("left_ankle")
+    misled = seen(rest, rotations, place)
+    for part in ("ankle", "heel", "foot_index"):
+        misled.landmarks[:, LANDMARK_NAMES.index(f"left_{part}"), 0] += 14
+        misled.weight[:, LANDMARK_NAMES.index(f"left_{part}")] = 0.2  # what cleaning leaves to points outside the mask
+
+    def error(quality: Quality) -> float:
+        params = fit_body(misled, masks.__getitem__, SIZE, rest, fps=30, quality=quality, proportions=False)
+        return float(np.abs(project(params)[:, ankle, 0] - truth.landmarks[:, ankle, 0]).mean())
+
+    assert error("best") < 0.75 * error("thorough")
 
 
 def test_nobody_and_unknown_quality_are_refused(rest: RestBody) -> None:

@@ -21,7 +21,7 @@ RIBBED = Surface(Material.CLOTH, 0.95, sheen=0.4, pattern=Pattern.RIBBED, patter
 DENIM = Surface(Material.CLOTH, 0.85, sheen=0.15, pattern=Pattern.DENIM, pattern_strength=0.5, wrinkles=0.7)
 STRETCH = Surface(Material.CLOTH, 0.65, sheen=0.2, pattern=Pattern.WEAVE, pattern_strength=0.1, wrinkles=0.25)
 TWILL = Surface(Material.CLOTH, 0.85, sheen=0.2, pattern=Pattern.WEAVE, pattern_strength=0.25, wrinkles=0.75)
-LEATHER = Surface(Material.SHOE, 0.42, pattern=Pattern.LEATHER, pattern_strength=0.4)
+LEATHER = Surface(Material.SHOE, 0.42, pattern=Pattern.LEATHER, pattern_strength=0.15)
 CANVAS = Surface(Material.SHOE, 0.85, sheen=0.15, pattern=Pattern.WEAVE, pattern_strength=0.3)
 RUBBER = Surface(Material.PLASTIC, 0.6)
 METAL = Surface(Material.METAL, 0.35, specular=0.5)

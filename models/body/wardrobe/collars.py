@@ -117,8 +117,8 @@ def _turned(line: NeckLine, body: Anatomy, color: np.ndarray, top: Top) -> Part:
     rows = [
         (zero - 0.004, zero - 0.008), (zero - 0.004 - lean, 0.5 * stand), (zero - 0.004 - 1.6 * lean, stand),
         (zero - 0.001 - 1.5 * lean, stand + 0.003), (zero + 0.004 - lean, stand + 0.0005), (zero + 0.009, stand - 0.45 * fall),
-        (zero + 0.014 + 0.004 * tip, stand - 0.8 * fall), (zero + 0.016 + 0.006 * tip, stand - fall),
-        (zero + 0.0135 + 0.006 * tip, stand - 0.98 * fall), (zero + 0.006, stand - 0.5 * fall),
+        (zero + 0.018 + 0.003 * tip, stand - 0.8 * fall), (zero + 0.0215 + 0.004 * tip, stand - fall),
+        (zero + 0.0185 + 0.004 * tip, stand - 0.98 * fall), (zero + 0.006, stand - 0.5 * fall),
     ]  # fmt: skip
     profile = np.stack([np.stack(row, axis=-1) for row in rows])
     shade = np.array([0.5, 0.7, 0.9, 1, 1, 1, 1, 0.95, 0.6, 0.5])[:, None] * color

@@ -12,7 +12,7 @@ from models.body.base import RestBody
 from models.body.character import Character, Surface
 from models.body.wardrobe.anatomy import Anatomy, weight_matrix
 from models.body.wardrobe.cloth import HIDDEN_DEPTH, Figure
-from models.body.wardrobe.hair import make_hair, tint_roots
+from models.body.wardrobe.hair import make_hair, scalp_field, tint_roots
 from models.body.wardrobe.legwear import make_legwear, make_socks
 from models.body.wardrobe.part import Part
 from models.body.wardrobe.shading_hints import fine_occlusion
@@ -22,6 +22,8 @@ from models.body.wardrobe.skirts import make_skirt
 from models.body.wardrobe.spec import AvatarSpec, Legwear, Shoes, Skirt, Socks, Top
 from models.body.wardrobe.tops import make_top
 
+#: Metres inside the hairline from which the scalp is left out: it lies under the hair.
+HIDDEN_SCALP = 0.02
 #: Bones kept for each vertex.
 BONES_PER_VERTEX = 6
 
@@ -49,9 +51,12 @@ def assemble(spec: AvatarSpec, rest: RestBody) -> Character:
         maker = next(maker for kind, maker in MAKERS.items() if isinstance(garment, kind))
         maker(figure, garment)
     skin = make_skin(body, spec.skin)
+    covers = [depth for _, depth in figure.layers]
     if spec.hair is not None:
-        tint_roots(skin[0], figure, spec.hair)
-    layers = [_uncovered(skin, [depth for _, depth in figure.layers])]
+        field = scalp_field(body, spec.hair)
+        tint_roots(skin[0], field, spec.hair)
+        covers.append(field - HIDDEN_SCALP + HIDDEN_DEPTH)
+    layers = [_uncovered(skin, covers)]
     for index, (parts, _) in enumerate(figure.layers):
         layers.append(_uncovered(parts, [depth for _, depth in figure.layers[index + 1 :]]))
     if spec.hair is not None:
@@ -66,7 +71,7 @@ def _uncovered(parts: list[Part], covers: list[np.ndarray]) -> list[Part]:
         if part.source is not None and covers:
             hidden = np.zeros(len(part.faces), bool)
             for depth in covers:
-                hidden |= ((part.source @ depth)[part.faces] > HIDDEN_DEPTH).all(axis=1)
+                hidden |= (part.of(depth)[part.faces] > HIDDEN_DEPTH).all(axis=1)
             if hidden.all():
                 continue
             part = part.keeping(~hidden) if hidden.any() else part

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from models.body.wardrobe.anatomy import Anatomy
 from models.body.wardrobe.cloth import Figure
 from models.body.wardrobe.hair_cap import HAIR, cap, strand_color
 from models.body.wardrobe.long_hair import long_hair, tied_hair
@@ -55,7 +56,7 @@ def afro_hair(figure: Figure, hair: AfroHair) -> list[Part]:
     twist = np.stack([noise(points, 0.008, 41 + k) for k in range(3)], axis=1)
     strand = tangent(twist + 1e-6, vertex_normals(points, scalp.faces))
     albedo = strand_color(hair, 0.3 + 0.35 * curls, 0.8 * curls, noise(points, 0.004, 77))
-    softness = smoothstep(scalp.inside, 0.03, 0.0) * 0.6 + 0.4
+    softness = 0.8 * smoothstep(scalp.inside, 0.012, 0.0)
     weights = (scalp.source @ body.weights).tocsr()
     return [
         Part(
@@ -78,10 +79,13 @@ def make_hair(figure: Figure, hair: Hair) -> list[Part]:
     return MAKERS[type(hair)](figure, hair)
 
 
-def tint_roots(skin: Part, figure: Figure, hair: Hair) -> None:
-    """Darken the skin under the hair, so that a hairline is no hard edge."""
-    assert skin.source is not None
-    field = hairline(figure.body, hair.recede if isinstance(hair, ShortHair) else 0.0, hair.seed)
-    ragged = skin.source @ field + 0.0025 * noise(skin.points, 0.004, 91)
+def scalp_field(body: Anatomy, hair: Hair) -> np.ndarray:
+    """(N,) metres above the hairline of this hair on each body vertex; negative on bare skin."""
+    return hairline(body, hair.recede if isinstance(hair, ShortHair) else 0.0, hair.seed)
+
+
+def tint_roots(skin: Part, field: np.ndarray, hair: Hair) -> None:
+    """Darken the skin under the hair (``field`` from :func:`scalp_field`), so that a hairline is no hard edge."""
+    ragged = skin.of(field) + 0.0025 * noise(skin.points, 0.004, 91)
     share = 0.75 * smoothstep(ragged, -0.005, 0.004)
     skin.albedo = skin.albedo + share[:, None] * (0.8 * linear(hair.color) - skin.albedo)

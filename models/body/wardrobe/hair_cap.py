@@ -12,7 +12,7 @@ from models.body.wardrobe.part import Part
 from models.body.wardrobe.scalp import Scalp, combed, tangent
 from models.body.wardrobe.spec import Hair, linear
 
-HAIR = Surface(Material.HAIR, 0.38, specular=0.05, pattern=Pattern.STRANDS, pattern_strength=0.6)
+HAIR = Surface(Material.HAIR, 0.38, specular=0.05, pattern=Pattern.STRANDS, pattern_strength=0.45)
 
 
 def cap(body: Anatomy, scalp: Scalp, hair: Hair, thickness: np.ndarray, flow: np.ndarray, relief: float) -> Part:

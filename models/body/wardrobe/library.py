@@ -72,5 +72,5 @@ def _parse(path: Path, text: str) -> AvatarSpec:
         field = ".".join(str(part) for part in first["loc"]) or "file"
         raise InputError(
             f"The avatar file {path.name} is not right at {field}: {first['msg']}.",
-            "See docs or another avatar for the fields.",
+            "Compare it with the ones in assets/avatars.",
         ) from error

@@ -237,7 +237,7 @@ def _tail(figure: Figure, hair: TiedHair, knot: np.ndarray, direction: np.ndarra
         (knot - 0.006 * direction)[None],
         direction[None],
         end,
-        np.full(rows, 0.030 + 0.012 * hair.volume),
+        np.full(rows, 0.024 + 0.010 * hair.volume),
         Obstacle(figure),
         0.62,
     )[0]
@@ -268,9 +268,9 @@ def _tie(body: Anatomy, hair: TiedHair, knot: np.ndarray, direction: np.ndarray)
     big, small = np.meshgrid(np.arange(around) * 2 * np.pi / around, np.arange(tube) * 2 * np.pi / tube, indexing="ij")
     side = np.array([1.0, 0.0, 0.0])
     up = unit(np.cross(direction, side))
-    radius = 0.0135 * (0.8 + 0.5 * hair.volume)
+    radius = 0.0155 * (0.8 + 0.5 * hair.volume)
     out = np.cos(big)[..., None] * side + np.sin(big)[..., None] * up
-    points = knot + out * (radius + 0.0045 * np.cos(small))[..., None] + direction * (0.0055 * np.sin(small))[..., None]
+    points = knot + out * (radius + 0.0055 * np.cos(small))[..., None] + direction * (0.0055 * np.sin(small))[..., None]
     flat = points.reshape(-1, 3)
     faces = np.concatenate([grid_faces(around, tube, True), _closing(around, tube)])
     a, b, c = flat[faces].transpose(1, 0, 2)

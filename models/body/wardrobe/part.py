@@ -41,6 +41,12 @@ class Part:
         self.fold = self.fold if len(self.fold) else np.zeros(count)
         self.softness = self.softness if len(self.softness) else np.zeros(count)
 
+    def of(self, values: np.ndarray) -> np.ndarray:
+        """A field over the body ((N,) or (N, C)), on a part that is cut out of the body."""
+        if self.source is None:
+            raise ValueError("this part is not made of body vertices")
+        return self.source @ values
+
     def taking(self, faces: np.ndarray, matrix: Matrix) -> Part:
         """This part on other vertices: ``matrix`` @ attributes, nearest old vertex for the surface."""
         nearest = np.asarray(matrix.argmax(axis=1)).ravel()

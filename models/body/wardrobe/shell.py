@@ -265,7 +265,7 @@ def hem_in(shell: Shell, depth: float, thickness: float) -> tuple[np.ndarray, np
         np.add.at(inner, where[rim[:, end]], back)
     inner = unit(inner)
     first = shell.points[ring] - thickness * normal + 0.3 * thickness * inner
-    second = shell.points[ring] - 1.6 * thickness * normal + depth * inner
+    second = shell.points[ring] - (1.6 * thickness + 0.22 * depth) * normal + depth * inner
     a, b = rim.T
     a1, b1 = count + where[a], count + where[b]
     a2, b2 = a1 + len(ring), b1 + len(ring)

@@ -97,7 +97,7 @@ def _shoe(body: Anatomy, side: str, shoes: Shoes) -> list[Part]:
     )
     middle = (left + right) / 2
     bend = smoothstep(t, 0.72, 1.05) * 0.006 * foot.inner
-    half = ((right - left) / 2 + 0.006) * ends + 0.0005
+    half = ((right - left) / 2 + 0.006) * ends + 1e-5
     height, opening = _upper_height(t, top, shoes, foot.ankle[2] - foot.ground)
     spring = 0.010 * smoothstep(t, 0.75, 1.05) ** 1.5 + 0.003 * smoothstep(t, 0.05, -0.04)
     sole = shoes.thickness * (0.72 + 0.28 * smoothstep(t, 0.55, 0.1))
@@ -135,12 +135,12 @@ def _upper(
     z = foot.ground + floor[:, None] + rise * sine ** (0.72 - 0.40 * opening[:, None])
     narrowing = 1 - 0.30 * (smoothstep(height, 0.06, 0.1)[:, None]) * sine**3
     across = middle[:, None] + (across - middle[:, None]) * narrowing
-    centre = smoothstep(np.abs(cosine), 0.80, 0.42) * opening[:, None]
+    centre = smoothstep(np.abs(cosine), 0.80, 0.42) * (opening * smoothstep(half, 0.014, 0.026))[:, None]
     z = z - centre * np.minimum(0.05, 0.6 * height[:, None])
     place = foot.place(np.repeat(t[:, None], _AROUND, 1), across, z)
     points = place.reshape(-1, 3)
     faces = _outward(grid_faces(_STATIONS, _AROUND, False), points, points.mean(axis=0))
-    t_face = np.repeat(t, _AROUND)[faces].mean(axis=1)
+    t_face = t[faces.min(axis=1) // _AROUND]
     toe_cap = t_face > 0.83
     heel = t_face < 0.10
     which = np.where(toe_cap | heel, 1, 0)

@@ -145,7 +145,7 @@ def _paint_details(
     lips = smoothstep(source @ body.painted("lips"), 0.25, 0.7)
     color = linear(skin.lips) if skin.lips else tone * [0.74, 0.46, 0.52]
     crease = np.exp(-(((points[:, 2] - face.mouth[2]) / (0.028 * u)) ** 2))
-    albedo += (lips * (0.85 if skin.lips else 0.62))[:, None] * (color * (1 - 0.35 * crease[:, None]) - albedo)
+    albedo += (lips * (0.7 if skin.lips else 0.6))[:, None] * (color * (1 - 0.35 * crease[:, None]) - albedo)
     inner = smoothstep(-(normals @ np.array([0, -1.0, 0])), -0.25, 0.25) * lips
     albedo *= 1 - 0.6 * inner[:, None]
     for eye in face.eyes:
@@ -177,7 +177,7 @@ def beard_area(points: np.ndarray, face: FaceFrame) -> np.ndarray:
         0.28 + 0.45 * smoothstep(side, 0.55, 1.0) - 0.22 * np.exp(-(((side - 0.45) / 0.2) ** 2))
     )
     ragged = 0.05 * u * noise(points, 0.008, 71)
-    below = smoothstep(line + ragged - points[:, 2], -0.06 * u, 0.1 * u)
+    below = smoothstep(line + ragged - points[:, 2], -0.14 * u, 0.2 * u)
     neck = smoothstep(points[:, 2], face.chin[2] - 0.75 * u, face.chin[2] - 0.2 * u)
     fuzz = 0.75 + 0.25 * noise(points, 0.004, 72)
     return back * below * neck * fuzz
@@ -221,7 +221,9 @@ def _brows(points: np.ndarray, normals: np.ndarray, face: FaceFrame, skin: Skin)
 
 def _eyes(body: Anatomy, skin: Skin) -> Part:
     """Eyeballs with sclera, iris and pupil."""
-    faces, source = take_faces(body.faces, body.parts["eye"], len(body))
+    middle = body.points[body.faces].mean(axis=1)
+    front = middle[:, 1] < body.face_frame.eyes[:, 1].mean() - 0.25 * body.face_frame.eye_radius
+    faces, source = take_faces(body.faces, body.parts["eye"] & front, len(body))
     for _ in range(2):
         faces, matrix, _ = halve(faces, source @ body.points, np.ones(len(faces), bool), 0.0)
         source = (matrix @ source).tocsr()

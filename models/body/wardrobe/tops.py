@@ -27,7 +27,7 @@ from models.body.wardrobe.spec import Jacket, Shirt, Top, linear
 
 _FAR = 1.0
 #: Metres from stripe to stripe.
-_STRIPE = 0.066
+_STRIPE = 0.08
 
 
 def neck_field(body: Anatomy, top: Top) -> np.ndarray:
@@ -90,18 +90,18 @@ def make_top(figure: Figure, top: Top) -> None:
     if top.front == "open":
         limits.append(_front_field(body, top))
     depth = np.min(limits, axis=0)
-    banded = top.knit
-    hem_band, cuff = (0.05, 0.055) if banded else (0.02, 0.022 if top.sleeve < 1.2 else 0.05)
-    seams = [hem - hem_band, sleeve - cuff, neck - 0.02]
+    hem_band, cuff = (0.05, 0.055) if top.knit else (0.02, 0.022 if top.sleeve < 1.2 else 0.05)
+    seams = [hem - hem_band, sleeve - cuff]
     if top.stripes is not None:
         place = _stripe_place(body)
         edges = np.arange(np.floor(place.min() / _STRIPE), np.ceil(place.max() / _STRIPE)) * _STRIPE
         seams += [place - edge - shift for edge in edges for shift in (0.0, 0.36 * _STRIPE)]
     elif top.block is not None:
         seams.append(body.points[:, 2] - body.level(0.66))
-    trunk = ~body.parts["head"] & ~body.parts["hands"]
+    on_head = (body.bone_weight("head", "eye")[body.faces] > 0.3).any(axis=1)
+    trunk = ~on_head & ~body.parts["hands"]
     legs_only = (body.leg[body.faces] > 0.9).all(axis=1)
-    shell = cut(body, trunk & ~legs_only, limits, seams)
+    shell = cut(body, trunk & ~legs_only, limits, seams, 0.029 if top.stripes else 0.027)
     ease = 0.004 + 0.006 * top.fit + (0.004 if isinstance(top, Jacket) else 0.0)
     stretch(shell, body, figure.clearance + ease, 160)
     _hang(shell, body, top, hem, sleeve)
@@ -186,7 +186,7 @@ def _fold_depth(shell: Shell, body: Anatomy, top: Top, hem: np.ndarray, sleeve: 
 
 
 def _color(shell: Shell, body: Anatomy, top: Top, edges: tuple[np.ndarray, ...]) -> Part:
-    """Panels: 0 body, 1 hem, 2 cuffs, 3 neckband, 4 stripes or block."""
+    """Panels: 0 body, 1 hem, 2 cuffs, 3 stripes or block."""
     main = linear(top.color)
     trim = linear(top.trim) if top.trim else main
     cloth = (
@@ -197,12 +197,11 @@ def _color(shell: Shell, body: Anatomy, top: Top, edges: tuple[np.ndarray, ...])
     which = np.zeros(len(shell.faces), int)
     if top.stripes is not None:
         place = shell.of(_stripe_place(body))[shell.faces].mean(axis=1)
-        which[(place / _STRIPE) % 1 < 0.36] = 4
+        which[(place / _STRIPE) % 1 < 0.36] = 3
     elif top.block is not None:
-        which[(bits & 8) > 0] = 4
+        which[(bits & 4) > 0] = 3
     which[(bits & 1) == 0] = 1
     which[(bits & 2) == 0] = 2
-    which[((bits & 4) == 0) & (which != 4)] = 3
     second = top.stripes or top.block
     raised = 0.0015 if top.knit else 0.0008
     banded = trim if (top.knit or top.trim) else main * 0.97
@@ -210,7 +209,6 @@ def _color(shell: Shell, body: Anatomy, top: Top, edges: tuple[np.ndarray, ...])
         Panel(main, cloth),
         Panel(banded if top.knit else main * 0.98, band, raised),
         Panel(banded, band, raised),
-        Panel(main, cloth),
         Panel(linear(second) if second else main, cloth),
     ]
     hem, sleeve, neck = (shell.of(edge) for edge in edges)
@@ -218,4 +216,4 @@ def _color(shell: Shell, body: Anatomy, top: Top, edges: tuple[np.ndarray, ...])
     fold = smoothstep(free, 0.01, 0.05) * (0.35 + 0.65 * top.fit)
     lines = [hem - (0.05 if top.knit else 0.02), sleeve - (0.055 if top.knit else 0.022), neck - 0.02]
     shoulder = np.where(shell.of(body.arm_weight) > 0.02, shell.of(body.arm) - 0.06, 1.0) * 0.28
-    return finish(shell, body, panels, which, fold, seam_shade(shell, [*lines, shoulder]), 0.018)
+    return finish(shell, body, panels, which, fold, seam_shade(shell, [*lines, shoulder]), 0.014)
