@@ -22,6 +22,7 @@ def _pairs(*parts: str) -> tuple[np.ndarray, np.ndarray]:
 
 #: Pairs of limbs that the network confuses as a whole: (left landmarks, right landmarks).
 _LIMBS = {
+    "trunk": _pairs("shoulder", "hip", "ear", "eye_inner", "eye", "eye_outer"),
     "arms": _pairs("elbow", "wrist", "pinky", "index", "thumb"),
     "legs": _pairs("knee", "ankle", "heel", "foot_index"),
 }
@@ -101,7 +102,7 @@ def clean_landmarks(
 
 
 def find_swaps(
-    left: np.ndarray, right: np.ndarray, scale: float, trust: np.ndarray | None = None, reluctance: float = 0.02
+    left: np.ndarray, right: np.ndarray, scale: float, trust: np.ndarray | None = None, reluctance: float = 0.03
 ) -> np.ndarray:
     """The frames in which the network took the left limb for the right one.
 

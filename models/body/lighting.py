@@ -31,6 +31,8 @@ SKIN_ALBEDO = np.array([0.47, 0.29, 0.205], np.float32)
 SCENE_ALBEDO, USUAL_WHITE = 0.22, 0.75
 #: Trust in skin, surroundings and habit, for the exposure.
 EXPOSURE_WEIGHTS = (1.0, 0.6, 0.5)
+#: Share of the light that a figure's own limbs and folds leave to it on average.
+SELF_OCCLUSION = 0.85
 #: Groups of colours on the person, each taken to have one albedo.
 COLOR_GROUPS = 5
 #: Weights of hue and of brightness (in stops) when colours are grouped; groups nearer than this are one cloth.
@@ -112,8 +114,7 @@ def estimate_shot_look(
     haze = _haze(evidence)
     exposure = _exposure(evidence, haze, notes)
     tints = _tints(evidence, haze)
-    # A white surface that sees everything, half turned to the light, is to have brightness 1 before exposure.
-    scale = 1.0 / max(0.7 * light.key + 0.5 * light.sky + 0.5 * light.ground, 1e-6)
+    scale = 1.0 / _visible_level(evidence, light)
     look = ShotLook(
         light_direction=light.direction.astype(np.float32),
         light=(scale * light.key * tints[0]).astype(np.float32),
@@ -126,6 +127,22 @@ def estimate_shot_look(
         blur=float(blur),
     )
     return LookEstimate(look, tuple(notes))
+
+
+def _visible_level(evidence: _Evidence, light: _Light) -> float:
+    """Irradiance that the exposure is measured on, in the light's own units.
+
+    Half of the evidence is the person's lit skin, which says how bright what the camera sees is to be (else a person lit
+    from behind is drawn too dark); half is the scene, which says how bright a surface half turned to the light is to be
+    (else it is drawn too bright for the place).
+    """
+    towards_camera = np.array([[0.0, 0.0, -1.0], [0.6, 0.0, -0.8], [-0.6, 0.0, -0.8], [0.0, -0.6, -0.8]], np.float32)
+    seen = [normals[::5] for normals in evidence.normals]
+    normals = np.concatenate([towards_camera, *seen])
+    response = _responses(normals, light.direction, light.softness) @ np.array([light.key, light.sky, light.ground])
+    seen_level = SELF_OCCLUSION * float(np.percentile(response, 60))
+    scene_level = 0.7 * light.key + 0.5 * light.sky + 0.5 * light.ground
+    return float(np.sqrt(max(seen_level * scene_level, 1e-6)))
 
 
 def _collect(evidence: _Evidence, sample: LookSample, intrinsics: np.ndarray) -> None:

@@ -11,8 +11,8 @@ from dataclasses import replace
 import numpy as np
 
 from core.types import BodyParams
-from models.body.articulation import STRETCHES, params_transforms, rig_of
-from models.body.base import SCALE_NAMES, RestBody
+from models.body.articulation import STRETCHES, landmark_positions, params_transforms, rig_of
+from models.body.base import JOINT_NAMES, SCALE_NAMES, RestBody
 
 #: Bones between whose heads a part's size is measured, for parts that are scaled evenly.
 EVEN_PARTS = {
@@ -22,6 +22,16 @@ EVEN_PARTS = {
 }
 #: How far an avatar may be stretched.
 LIMITS = (0.6, 1.6)
+
+
+#: Joints that a landmark stands for: what is seen of a joint is the limb around it, and that depends on the build. Feet
+#: are left where their bones are, because they stand on the ground.
+SEEN_JOINTS = {
+    "left_shoulder": 11, "right_shoulder": 12, "left_elbow": 13, "right_elbow": 14, "left_wrist": 15, "right_wrist": 16,
+    "left_hip": 23, "right_hip": 24, "left_knee": 25, "right_knee": 26,
+}  # fmt: skip
+#: How often the landmarks are brought nearer (a landmark follows both bones at its joint, so once is not enough).
+REFINEMENTS = 2
 
 
 def _length(rest: RestBody, name: str) -> float:
@@ -50,6 +60,7 @@ def retargeted_transforms(avatar: RestBody, fitted: RestBody, params: BodyParams
 
     What proportions cannot match (the width of a pelvis, the angle at which the arms hang at rest) is a centimetre or
     two at each joint. Each part is moved by what its joint lacks, and the skin between two joints takes up the difference.
+    Joints first, then what is seen of them.
     """
     if avatar is fitted:
         return params_transforms(avatar, params)
@@ -57,7 +68,14 @@ def retargeted_transforms(avatar: RestBody, fitted: RestBody, params: BodyParams
     transforms = params_transforms(avatar, own)
     target = _joint_positions(fitted, params_transforms(fitted, params))
     shift = target - _joint_positions(avatar, transforms)
-    transforms[:, :, :3, 3] += shift[:, rig_of(avatar).carrier]
+    carrier = rig_of(avatar).carrier
+    transforms[:, :, :3, 3] += shift[:, carrier]
+    wanted = landmark_positions(fitted, params_transforms(fitted, params))[:, list(SEEN_JOINTS.values())]
+    seen = [JOINT_NAMES.index(name) for name in SEEN_JOINTS]
+    for _ in range(REFINEMENTS):
+        shift = np.zeros_like(shift)
+        shift[:, seen] = wanted - landmark_positions(avatar, transforms)[:, list(SEEN_JOINTS.values())]
+        transforms[:, :, :3, 3] += shift[:, carrier]
     return transforms
 
 

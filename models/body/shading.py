@@ -20,7 +20,7 @@ UP = np.array([0.0, -1.0, 0.0], np.float32)
 #: How far red, green and blue light wrap round the terminator of skin, at full ``subsurface``.
 SKIN_WRAP = np.array([0.55, 0.22, 0.14], np.float32)
 #: Colour that light takes on inside skin, beyond the albedo, at full ``subsurface``.
-SKIN_GLOW = np.array([0.08, -0.01, -0.05], np.float32)
+SKIN_GLOW = np.array([0.05, 0.0, -0.03], np.float32)
 #: Light that has passed through other parts of the figure: share of the ambient light that reaches closed places.
 BOUNCE = 0.45
 #: Widths of the two highlights of hair and how far they are shifted along the strand (Kajiya-Kay with Marschner's shifts).

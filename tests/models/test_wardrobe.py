@@ -217,6 +217,35 @@ def test_layers_keep_their_order() -> None:
     assert (character.layer[seen][near] == 3).all()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"hair": {"kind": "long", "reach": 0.3, "fringe": True, "curl": 0.8}},
+        {"hair": {"kind": "afro", "length": 0.09}},
+        {"hair": {"kind": "tied", "style": "bun", "height": 0.1}},
+        {"hair": None, "outfit": []},
+        {
+            "outfit": [
+                {"kind": "skirt", "flare": 1, "stripes": "#ffffff"},
+                {"kind": "hoodie", "front": "zip", "hem": 0.2},
+            ]
+        },
+        {"outfit": [{"kind": "shorts", "fit": 1}, {"kind": "sweater", "neck": "turtle", "block": "#223344"}]},
+        {"outfit": [{"kind": "jeans"}, {"kind": "t-shirt", "neck": "v"}, {"kind": "jacket", "front": "zip"}]},
+        {"outfit": [{"kind": "shirt"}, {"kind": "trousers", "belt": "#332211"}, {"kind": "shoes", "collar": 1}]},
+    ],
+    ids=["fringe", "big afro", "low bun", "bare", "skirt", "turtle neck", "zipped jacket", "tucked shirt"],
+)
+def test_every_kind_can_be_worn(change: dict) -> None:
+    spec, rest, _ = dressed("alex")
+    other = AvatarSpec.model_validate(spec.model_dump() | change)
+    character = dress(other, rest)
+    assert np.isfinite(character.vertices).all()
+    assert len(np.unique(character.layer)) == 1 + len(other.outfit) + (other.hair is not None)
+    edges = np.concatenate([character.faces[:, [0, 1]], character.faces[:, [1, 2]]])
+    assert np.linalg.norm(np.diff(character.vertices[edges], axis=1), axis=-1).max() < 0.09, "a spike"
+
+
 def test_mannequin_is_one_grey_thing() -> None:
     _, _, character = dressed("mannequin")
     assert set(np.unique(character.material)) == {int(Material.MANNEQUIN)}

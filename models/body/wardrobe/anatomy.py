@@ -15,7 +15,7 @@ import numpy as np
 from scipy import sparse
 
 from core.errors import ModelUnavailable
-from models.body.wardrobe.mesh import Matrix, neighbours, smooth, vertex_normals
+from models.body.wardrobe.mesh import Matrix, vertex_normals
 from models.body.wardrobe.noise import smoothstep
 
 #: Colours (RGB) of the parts in the body package's segmentation picture.
@@ -104,11 +104,6 @@ class Anatomy:
     def __len__(self) -> int:
         return len(self.points)
 
-    @cached_property
-    def mean(self) -> Matrix:
-        """Neighbour averages over the body's surface."""
-        return neighbours(self.faces, len(self))
-
     def bone_weight(self, *prefixes: str) -> np.ndarray:
         """(V,) summed weight of the bones whose names start with one of ``prefixes``."""
         columns = [i for i, name in enumerate(self.bone_names) if name.startswith(prefixes)]
@@ -123,11 +118,6 @@ class Anatomy:
     def leg_weight(self) -> np.ndarray:
         """(V,) how much a vertex belongs to a leg or foot."""
         return self.bone_weight("upperleg", "lowerleg", "foot", "toe")
-
-    @cached_property
-    def head_weight(self) -> np.ndarray:
-        """(V,) how much a vertex belongs to the head or the neck."""
-        return self.bone_weight("head", "neck", "eye")
 
     def _limb(self, bones: tuple[str, str, str], mine: np.ndarray) -> Limb:
         joints = np.stack([self.joints[name] for name in bones])
@@ -302,8 +292,3 @@ def weight_matrix(bone_indices: np.ndarray, bone_weights: np.ndarray, bones: int
     matrix = sparse.csr_matrix((bone_weights.ravel(), (rows, bone_indices.ravel())), shape=(len(bone_indices), bones))
     matrix.sum_duplicates()
     return matrix
-
-
-def spread(values: np.ndarray, body: Anatomy, rounds: int) -> np.ndarray:
-    """Per-vertex ``values`` of the body, blurred over its surface."""
-    return smooth(values, body.mean, rounds)

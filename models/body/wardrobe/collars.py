@@ -121,6 +121,8 @@ def _turned(line: NeckLine, body: Anatomy, color: np.ndarray, top: Top) -> Part:
         (zero + 0.0185 + 0.004 * tip, stand - 0.98 * fall), (zero + 0.006, stand - 0.5 * fall),
     ]  # fmt: skip
     profile = np.stack([np.stack(row, axis=-1) for row in rows])
+    # What falls below the neckline lies on the slope of the shoulders.
+    profile[3:, :, 0] += 0.35 * (1 - tip) * np.maximum(0, -profile[3:, :, 1])
     shade = np.array([0.5, 0.7, 0.9, 1, 1, 1, 1, 0.95, 0.6, 0.5])[:, None] * color
     opened = NeckLine(line.points, line.source, line.turn, line.out, line.up, False)
     surface = SHIRTING if isinstance(top, Shirt) else TWILL if isinstance(top, Jacket) else RIBBED
@@ -154,10 +156,10 @@ def _hood(line: NeckLine, body: Anatomy, color: np.ndarray, top: Top) -> Part:
 def make_front(shell: Shell, body: Anatomy, top: Top) -> list[Part]:
     """A placket with buttons, or a zip, down the middle of the front."""
     normal = shell.normals
-    front = (normal[:, 1] < -0.05) & (np.abs(shell.points[:, 0]) < 0.09)
+    ahead = shell.points[:, 1] < body.joints["spine01"][1] - 0.03
+    front = ahead & (normal[:, 1] < -0.05) & (np.abs(shell.points[:, 0]) < 0.09)
     places = shell.points[front][:, [0, 2]]
-    middle = shell.points[np.abs(shell.points[:, 0]) < 0.012]
-    middle = middle[middle[:, 1] < body.joints["spine01"][1] - 0.03]
+    middle = shell.points[ahead & (np.abs(shell.points[:, 0]) < 0.012)]
     high, low = middle[:, 2].max() - 0.002, middle[:, 2].min() + 0.002
     half = 0.015 if top.front == "buttons" else 0.007
     z = np.linspace(high, low, 60)

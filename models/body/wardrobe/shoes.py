@@ -13,7 +13,7 @@ from models.body.wardrobe.noise import smoothstep
 from models.body.wardrobe.part import Part, separate
 from models.body.wardrobe.spec import Shoes, linear
 
-_STATIONS, _AROUND = 34, 36
+_STATIONS, _AROUND = 31, 36
 #: Length of a station's half window along the foot, as a share of its length.
 _WINDOW = 0.06
 

@@ -23,7 +23,7 @@ def make_skirt(figure: Figure, skirt: Skirt) -> None:
     top = body.level(skirt.waist)
     bottom = body.hip - skirt.ends * leg_length(body)
     shell = _tube(figure, skirt, top, bottom)
-    row = np.repeat(np.arange(_ROWS), _ANGLES)[shell.faces].mean(axis=1)
+    row = shell.faces.min(axis=1) // _ANGLES
     height = top - (top - bottom) * row / (_ROWS - 1)
     which = np.where(top - height < 0.035, 1, 0)
     if skirt.stripes:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 
 Color = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -241,7 +241,16 @@ AnyGarment = Annotated[
     TShirt | Shirt | Sweater | Hoodie | Jacket | Trousers | Jeans | Shorts | Leggings | Skirt | Socks | Shoes,
     Field(discriminator="kind"),
 ]
-AnySkin = Annotated[Skin | MannequinSkin, Field(discriminator="kind")]
+
+
+def _skin_kind(value: Any) -> str:
+    """Skin is natural unless it says otherwise."""
+    return str(value.get("kind", "natural") if isinstance(value, dict) else getattr(value, "kind", "natural"))
+
+
+AnySkin = Annotated[
+    Annotated[Skin, Tag("natural")] | Annotated[MannequinSkin, Tag("mannequin")], Discriminator(_skin_kind)
+]
 
 
 class AvatarSpec(Strict):
