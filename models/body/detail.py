@@ -21,7 +21,7 @@ VOLUME_WAVES = 8
 #: standing figure run across the body where it bends, so they are longer sideways than upwards.
 FOLDS = (
     (np.array([0.21, 0.21, 0.085], np.float32), 0.0100),
-    (np.array([0.085, 0.085, 0.036], np.float32), 0.0034),
+    (np.array([0.085, 0.085, 0.036], np.float32), 0.0026),
 )
 #: Folds are bent up and down by this much, metres, over this distance, metres.
 BEND, DRIFT = 0.045, 0.32
@@ -192,7 +192,7 @@ class DetailModel:
             gradient = slope / wavelength * (height * seen * sharp)[:, None]
             gradient += gradient[:, 2:] * bend
             relief.gradient[at] += gradient
-            relief.cavity[at] += np.clip(value * seen * (0.95 if height > 0.004 else 0.55), -1.0, 1.0)
+            relief.cavity[at] += np.clip(value * seen * (0.85 if height > 0.004 else 0.40), -1.0, 1.0)
 
     def _add_locks(
         self, relief: Relief, at: np.ndarray, rest: np.ndarray, strand: np.ndarray, footprint: np.ndarray
