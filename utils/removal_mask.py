@@ -21,9 +21,11 @@ _TOUCHING = 4.0
 _SMALLEST = 10
 #: Shadows lie in this lowest share of the neighbourhood; higher up, dark things are things.
 _GROUND_SHARE = 0.35
-#: A shadow keeps at least this share of the light, alike in all channels.
-_SHADOW_DARKEST = 0.3
+#: A shadow keeps at least this share of the light, about alike in all channels; where the sun is blocked and the sky is
+#: not, red may lose more than blue.
+_SHADOW_DARKEST = 0.2
 _SHADOW_TINT = 0.18
+_SHADOW_TINT_BLUE = 0.5
 
 
 def dilation_px(track: PersonTrack, share: float) -> int:
@@ -131,7 +133,13 @@ def _hanging_on(excess: np.ndarray, hole: np.ndarray, reach: int) -> np.ndarray:
 
 
 def is_shadow(picture: np.ndarray, scene: np.ndarray) -> np.ndarray:
-    """(H, W) bool: darker than the scene by about the same factor in all channels: a shadow, not a thing."""
-    ratio = (picture.astype(np.float32) + 8) / (scene.astype(np.float32) + 8)
+    """(H, W) bool: darker than the scene by about the same factor in all channels, or bluer: a shadow, not a thing.
+
+    Judged on means of 5x5 pixels, because grass and gravel move a little and codecs blur what is dark.
+    """
+    ratio = (cv2.blur(picture, (5, 5)).astype(np.float32) + 8) / (cv2.blur(scene, (5, 5)).astype(np.float32) + 8)
     darkest, lightest = -largest_channel(-ratio), largest_channel(ratio)
-    return (lightest < 1.02) & (darkest > _SHADOW_DARKEST) & (lightest - darkest < _SHADOW_TINT)
+    tint = lightest - darkest
+    bluer = (ratio[..., 2] >= ratio[..., 1] - 0.05) & (ratio[..., 1] >= ratio[..., 0] - 0.05)
+    allowed = np.where(bluer, _SHADOW_TINT_BLUE, _SHADOW_TINT)
+    return (lightest < 1.02) & (darkest > _SHADOW_DARKEST) & (tint < allowed)
