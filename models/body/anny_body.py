@@ -40,7 +40,7 @@ FINGER_CURL = 0.45
 THUMB_CURL = 0.2
 
 #: Raised when baking changes, so that bodies of an older version are baked anew.
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 
 
 def cache_folder() -> Path:

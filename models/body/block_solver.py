@@ -55,12 +55,15 @@ class NormalEquations:
         self.blocks[0][:, index, index] += slope**2
         self.gradient += residual * slope
 
-    def add_bending(self, residual: np.ndarray, slope: np.ndarray) -> None:
-        """Second differences of each parameter by itself: residual (T-2, n), times ``slope`` (n,) already."""
+    def add_differences(self, residual: np.ndarray, slope: np.ndarray, parts: tuple[float, ...]) -> None:
+        """Differences over time of each parameter by itself.
+
+        ``parts`` are the factors of consecutive frames: (-1, 1) first differences, (1, -2, 1) second ones. Residual
+        (T - len(parts) + 1, n), times ``slope`` (n,) already.
+        """
         index, count = np.arange(self.parameters), len(residual)
         self._coupled = True
         self.cost += float((residual**2).sum())
-        parts = (1.0, -2.0, 1.0)
         for i, first in enumerate(parts):
             self.gradient[i : i + count] += first * slope * residual
             for j in range(i + 1):

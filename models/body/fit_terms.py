@@ -52,6 +52,10 @@ PRIOR_SIGMA = {
     "knee": 2.0, "foot": 0.5,
 }  # fmt: skip
 
+#: What a joint's rotation is by default, radians about the model's axes: the rest pose is an A-pose, but arms of which
+#: nothing is seen most likely hang at the sides.
+PRIOR_MEAN = {"left_shoulder": (0.0, 0.52, 0.0), "right_shoulder": (0.0, -0.52, 0.0)}
+
 #: How far elbows and knees may turn about other axes than their own, and slackness of their limits, radians.
 _HINGE_OFF_AXIS_SIGMA = {"elbow": 0.10, "knee": 0.06}
 _LIMIT_SIGMA = 0.05
@@ -64,7 +68,7 @@ class FitWeights:
     direction: float = 3.0
     """Directions of bones in space; the residual is the difference of unit vectors."""
     prior: float = 0.8
-    """Distance from the rest pose, in sigmas."""
+    """Distance from the usual pose, in sigmas."""
     limit: float = 1.0
     """Bending of elbows and knees beyond their range or about other axes, in sigmas."""
     acceleration: float = 0.5
@@ -73,6 +77,8 @@ class FitWeights:
     """Acceleration, per cent of the height per frame^2 at 30 frames per second, beyond which motion is taken to be real."""
     turning: float = 3.0
     """Second differences of joint rotations, radians per frame^2, at 30 frames per second."""
+    idling: float = 1.0
+    """Speed of joint rotations, radians per frame, at 30 frames per second."""
     depth_acceleration: float = 1.0
     """Acceleration of the root along the view, in addition; per cent of the height per frame^2."""
     contact: float = 3.0
@@ -132,6 +138,8 @@ def image_trust() -> np.ndarray:
 class Prior:
     """Pose prior and joint limits as linear functions of the rotation vectors."""
 
+    mean: np.ndarray
+    """(PARAMETERS,) rotations expected before anything is seen."""
     sigma: np.ndarray
     """(PARAMETERS,) standard deviations; infinite for the root."""
     hinge_rows: np.ndarray
@@ -147,12 +155,14 @@ class Prior:
 
 def prior_of(rest: RestBody) -> Prior:
     """Prior and limits of a body."""
-    sigma = np.full(PARAMETERS, np.inf)
+    mean, sigma = np.zeros(PARAMETERS), np.full(PARAMETERS, np.inf)
     for joint, name in enumerate(JOINT_NAMES[1:], 1):
+        mean[3 + 3 * joint : 6 + 3 * joint] = PRIOR_MEAN.get(name, (0.0, 0.0, 0.0))
         sigma[3 + 3 * joint : 6 + 3 * joint] = next(s for part, s in PRIOR_SIGMA.items() if part in name)
     hinges = [limb.hinge for limb in limbs_of(rest)]
     off = [next(s for part, s in _HINGE_OFF_AXIS_SIGMA.items() if part in JOINT_NAMES[hinge.joint]) for hinge in hinges]
     return Prior(
+        mean,
         sigma,
         np.array([3 + 3 * hinge.joint for hinge in hinges]),
         np.stack([hinge.axis for hinge in hinges]),
@@ -209,12 +219,12 @@ def add_direction_term(system: NormalEquations, posed: Posed, seen: Observations
 
 
 def add_prior_term(system: NormalEquations, state: PoseState, prior: Prior, weights: FitWeights) -> None:
-    """Rotations stay near the rest pose; hinges bend about one axis and within their range."""
+    """Rotations stay near what is usual; hinges bend about one axis and within their range."""
     count = len(state)
     values = np.zeros((count, PARAMETERS))
     values[:, 6:] = state.vectors[:, 1:].reshape(count, -1)
     scale = weights.prior / prior.sigma
-    system.add_diagonal(values * scale, scale)
+    system.add_diagonal((values - prior.mean) * scale, scale)
     rows = prior.hinge_rows[:, None] + np.arange(3)
     vectors = values[:, rows]
     angle = (vectors * prior.hinge_axes).sum(-1)
@@ -258,7 +268,13 @@ def add_motion_terms(
     values[:, :3] = np.diff(state.place, n=2, axis=0)
     values[:, 3:6] = np.diff(rotation_vectors(state.root[1:] @ state.root[:-1].transpose(0, 2, 1)), axis=0)
     values[:, 6:] = np.diff(state.vectors[:, 1:].reshape(len(seen), -1), n=2, axis=0)
-    system.add_bending(values * scale, scale)
+    system.add_differences(values * scale, scale, (1.0, -2.0, 1.0))
+    # Second differences carry a limb on and on at its last speed where nothing is seen of it; first ones let it rest.
+    idle = np.zeros(PARAMETERS)
+    idle[6:] = weights.idling * np.sqrt(seen.rate_factor)
+    moved = np.zeros((len(seen) - 1, PARAMETERS))
+    moved[:, 6:] = np.diff(state.vectors[:, 1:].reshape(len(seen), -1), axis=0)
+    system.add_differences(moved * idle, idle, (-1.0, 1.0))
 
 
 def carry(points: np.ndarray, H_next: np.ndarray) -> np.ndarray:

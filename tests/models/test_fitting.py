@@ -278,7 +278,7 @@ def test_banded_solution_is_that_of_the_dense_system() -> None:
             gradient += row.T @ residual[m]
     slope = rng.uniform(1, 2, n)
     values = rng.normal(size=(frames - 2, n))
-    system.add_bending(values * slope, slope)
+    system.add_differences(values * slope, slope, (1.0, -2.0, 1.0))
     for m in range(frames - 2):
         row = np.zeros((n, frames * n))
         for i, part in enumerate((1, -2, 1)):
