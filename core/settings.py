@@ -66,7 +66,7 @@ class ReplaceSettings(Settings):
     foot_lock: bool = Field(True, description="Hold feet that stand on the ground.")
     foot_lock_strength: float = Field(0.7, ge=0, le=1, description="How firmly standing feet are held.")
     edge_samples: int = Field(4, ge=1, le=16, description="Rays through each pixel on the avatar's edges.")
-    shadow_rays: int = Field(4, ge=0, le=16, description="Rays towards the light for each point of the avatar.")
+    shadow_rays: int = Field(1, ge=0, le=16, description="Rays towards the light for each point of the avatar.")
     occlusion_rays: int = Field(16, ge=0, le=64, description="Rays for the avatar's ambient occlusion.")
     shutter: float = Field(
         0.4, ge=0, le=1, description="Share of the frame time that the shutter is open: length of the motion blur."

@@ -41,6 +41,8 @@ HUE_WEIGHT, BRIGHTNESS_WEIGHT, SAME_HUE, SAME_CLOTH_STOPS = 3.0, 0.18, 0.20, 1.4
 GROUP_PIXELS, CELL_PIXELS = 250, 12
 #: Pixels of skin below which the skin says nothing.
 SKIN_PIXELS = 40
+#: How far the hue of the person's skin is taken for the hue of the light.
+SKIN_CAST = 0.8
 #: Light that is used where the person says nothing: high, a little to the left, from the camera's side.
 DEFAULT_DIRECTION = np.array([-0.35, -0.80, -0.49], np.float32)
 
@@ -354,17 +356,21 @@ def _exposure(evidence: _Evidence, haze: np.ndarray, notes: list[str]) -> float:
 
 
 def _tints(evidence: _Evidence, haze: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Colours of light, sky and ground, each of luminance 1."""
+    """Colours of light, sky and ground, each of luminance 1.
+
+    Skin has about one hue whoever wears it, so its colour in the shot tells the cast of all light on the person (and the
+    camera's white balance with it); the picture above and below tells how sky and ground differ.
+    """
     ambient = []
     for part, strength in ((evidence.above, 0.08), (evidence.below, 0.28)):
         pixels = _stack(part)
         ambient.append(_tint(np.median(pixels, axis=0), strength) if len(pixels) else np.ones(3, np.float32))
     skin = np.maximum(_stack(evidence.skin) - haze, 0.0)
-    key = np.ones(3, np.float32)
+    cast = np.ones(3, np.float32)
     if len(skin) >= SKIN_PIXELS:
-        cast = np.median(skin, axis=0) / SKIN_ALBEDO
-        key = _tint(np.clip(cast / cast.mean(), 0.8, 1.25), 0.4)
-    return key, ambient[0], ambient[1]
+        ratio = np.median(skin, axis=0) / SKIN_ALBEDO
+        cast = _tint(np.clip(ratio / ratio.mean(), 0.65, 1.6), SKIN_CAST)
+    return cast, cast * ambient[0], cast * ambient[1]
 
 
 def _tint(color: np.ndarray, strength: float) -> np.ndarray:
