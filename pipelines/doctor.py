@@ -133,7 +133,7 @@ def _memory() -> Finding:
 def _body_cache() -> Finding:
     from models.body.anny_body import cache_is_built
 
-    ok = cache_is_built()
+    ok = cache_is_built(_phenotypes())
     found = "built" if ok else "not built yet"
     remedy = "" if ok else "`make setup` builds it; otherwise the first run does, in about a minute."
     return Finding("body cache", ok, found, remedy, needed=False)
@@ -181,5 +181,12 @@ def prepare(say: Callable[[str], None]) -> None:
     """Build the caches that would otherwise slow down the first run."""
     from models.body.anny_body import build_body_cache
 
-    say("Building the body model's cache: about a minute, once.")
-    build_body_cache(lambda fraction, text: say(f"{fraction:4.0%}  {text}"))
+    say("Building the body model's cache: a minute or two, once.")
+    build_body_cache(lambda fraction, text: say(f"{fraction:4.0%}  {text}"), _phenotypes())
+
+
+def _phenotypes() -> list[dict[str, float]]:
+    """The bodies of all avatars that come with the program."""
+    from models.body.wardrobe import list_avatars
+
+    return [avatar.phenotype.model_dump() for avatar in list_avatars()]

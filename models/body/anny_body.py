@@ -11,7 +11,7 @@ import json
 import os
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from importlib import metadata
 from pathlib import Path
@@ -221,12 +221,17 @@ class AnnyBody:
         )
 
 
-def cache_is_built() -> bool:
-    """Whether the neutral body is in the cache and can be read."""
-    return _read(_cache_file(_complete_shape({}))) is not None
+def cache_is_built(shapes: Iterable[Mapping[str, float]] = ()) -> bool:
+    """Whether the neutral body and those of ``shapes`` are in the cache and can be read."""
+    return all(_read(_cache_file(_complete_shape(shape))) is not None for shape in ({}, *shapes))
 
 
-def build_body_cache(progress: Progress | None = None) -> Path:
-    """Build what the first run would otherwise have to: anny's tables and the neutral body. Returns the cache folder."""
-    AnnyBody().rest({}, progress)
+def build_body_cache(progress: Progress | None = None, shapes: Iterable[Mapping[str, float]] = ()) -> Path:
+    """Build what the first run would otherwise have to: anny's tables, the neutral body, and those of ``shapes``.
+
+    Returns the cache folder.
+    """
+    body = AnnyBody()
+    for shape in ({}, *shapes):
+        body.rest(shape, progress)
     return cache_folder()

@@ -63,6 +63,9 @@ class AvatarGenerator:
 
     def __init__(self, options: EngineOptions) -> None:
         self.options = options
+        from models.body.wardrobe import load_avatar
+
+        self._spec = load_avatar(options.avatar)
         self._avatar: Any = None
         self._renderer: Any = None
         self._fitted: tuple[tuple[tuple[str, float], ...], Any] | None = None
@@ -70,24 +73,22 @@ class AvatarGenerator:
         self._ground: _Ground | None = None
 
     def load(self, progress: LoadProgress | None = None) -> None:
-        """Build the avatar's body and clothes.
+        """Build the avatar's body and clothes, and forget where the ground was.
 
         Raises
         ------
-        core.errors.InputError
-            There is no such avatar, or its file is wrong.
         core.errors.ModelUnavailable
             The body model is missing.
         """
         from models.body.anny_body import AnnyBody, cache_folder
         from models.body.renderer import FigureRenderer
-        from models.body.wardrobe import dress, load_avatar
+        from models.body.wardrobe import dress
 
         self._ground = None
         if self._renderer is not None:
             return
         report = progress or (lambda _share, _text: None)
-        spec = load_avatar(self.options.avatar)
+        spec = self._spec
         self._avatar = AnnyBody().rest(spec.phenotype.model_dump(), lambda share, text: report(0.5 * share, text))
         report(0.5, f"dressing {spec.name}")
         character = dress(spec, self._avatar, cache_folder() / "characters")

@@ -110,7 +110,12 @@ class EngineOptions:
 
 @runtime_checkable
 class Generator(Protocol):
-    """An engine. ``load`` once, ``generate`` for each group of frames in order, ``unload`` at the end."""
+    """An engine: ``generate`` for each group of frames in order, ``unload`` at the end.
+
+    Making one checks the options (``InputError``, ``ModelUnavailable``), cheaply, so that a mistake shows before a clip is
+    looked at. ``load`` comes before the first frame of every segment: the first time it does the work, after that it only
+    forgets what was carried over from frame to frame.
+    """
 
     @property
     def name(self) -> str:

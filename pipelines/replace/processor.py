@@ -150,7 +150,7 @@ def _work(shot: Shot) -> None:
             with _timed(shot, name):
                 stage(shot)
         with _timed(shot, "load"):
-            shot.engine.load()
+            shot.engine.load(lambda share, text: shot.progress.report("load", share, text))
         perform(shot)
         for name, stage in FINISH:
             with _timed(shot, name):
@@ -210,6 +210,8 @@ def _perform_segment(
     if not shot.found[0].present[segment.start : segment.end].any():
         with SegmentWriter(path, segment):
             return
+    # Every segment starts from nothing, so that a resumed run draws it as an unbroken one does.
+    shot.engine.load()
     state = begin_segment(shot, segment)
     with SegmentWriter(path, segment) as writer, closing(prefetch(_pairs(reader, plates, segment))) as pairs:
         for chunk in chunks(shot, state, pairs):
