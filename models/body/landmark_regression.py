@@ -100,6 +100,6 @@ def landmark_table(
         placed = homogeneous[used]
         if name.endswith("ear"):
             reach = np.linalg.norm(points["nose"] @ vertices - points["left_ear"] @ vertices)
-            placed = placed + [0.0, 0.0, EAR_RAISE * reach, 0.0]
+            placed = placed + np.array([0.0, 0.0, EAR_RAISE * reach, 0.0])
         table[k] = (dense[used] * np.asarray(weights)[used, None]).T @ placed
     return table.astype(np.float32)
