@@ -190,7 +190,7 @@ def test_a_clip_that_changes_its_size_is_named(tmp_path: Path) -> None:
     path = clips.plain(tmp_path, name="a.ts")
     path.write_bytes(path.read_bytes() + clips.plain(tmp_path, name="b.ts", size=(64, 96)).read_bytes())
     # Which of the two the decoder's threads notice first is up to them.
-    with pytest.raises(InputError, match="changes its picture size at frame 20|is damaged or cut off"):
+    with pytest.raises(InputError, match=r"changes its picture size at frame 20|is damaged or cut off"):
         list(VideoReader(probe(path)).frames())
 
 
