@@ -23,7 +23,8 @@ _SMALLEST = 10
 _GROUND_SHARE = 0.35
 #: A shadow keeps at least this share of the light, about alike in all channels; where the sun is blocked and the sky is
 #: not, red may lose more than blue.
-_SHADOW_DARKEST = 0.2
+_SHADOW_DARKEST = 0.3
+_SHADOW_DARKEST_BLUE = 0.25
 _SHADOW_TINT = 0.18
 _SHADOW_TINT_BLUE = 0.5
 
@@ -132,6 +133,11 @@ def _hanging_on(excess: np.ndarray, hole: np.ndarray, reach: int) -> np.ndarray:
     return cv2.dilate(things, np.ones((5, 5), np.uint8)).view(bool)
 
 
+def opened(mask: np.ndarray, size: int = 7) -> np.ndarray:
+    """(H, W) bool: the mask without its parts that are thinner than ``size`` pixels."""
+    return cv2.morphologyEx(mask.view(np.uint8), cv2.MORPH_OPEN, np.ones((size, size), np.uint8)).view(bool)
+
+
 def is_shadow(picture: np.ndarray, scene: np.ndarray) -> np.ndarray:
     """(H, W) bool: darker than the scene by about the same factor in all channels, or bluer: a shadow, not a thing.
 
@@ -141,5 +147,7 @@ def is_shadow(picture: np.ndarray, scene: np.ndarray) -> np.ndarray:
     darkest, lightest = -largest_channel(-ratio), largest_channel(ratio)
     tint = lightest - darkest
     bluer = (ratio[..., 2] >= ratio[..., 1] - 0.05) & (ratio[..., 1] >= ratio[..., 0] - 0.05)
-    allowed = np.where(bluer, _SHADOW_TINT_BLUE, _SHADOW_TINT)
-    return (lightest < 1.02) & (darkest > _SHADOW_DARKEST) & (tint < allowed)
+    plain = (darkest > _SHADOW_DARKEST) & (tint < _SHADOW_TINT)
+    blue = bluer & (darkest > _SHADOW_DARKEST_BLUE) & (tint < _SHADOW_TINT_BLUE) & (tint > 0.5 * _SHADOW_TINT)
+    # What is thin and dark is a stick, not the shadow of one.
+    return opened((plain | blue) & (lightest < 1.02))
