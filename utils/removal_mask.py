@@ -19,8 +19,8 @@ _LARGEST_GROWTH = 0.35
 #: What was grown touches the hole to within so many pixels and has at least so many clear pixels.
 _TOUCHING = 4.0
 _SMALLEST = 10
-#: Shadows lie in this lowest share of the neighbourhood; higher up, dark things are things.
-_GROUND_SHARE = 0.35
+#: Shadows lie below the lowest share of the person, the feet; higher up, dark things are things.
+_GROUND_SHARE = 0.2
 #: A shadow keeps at least this share of the light, about alike in all channels; where the sun is blocked and the sky is
 #: not, red may lose more than blue.
 _SHADOW_DARKEST = 0.3
@@ -96,7 +96,8 @@ def grow_by_residual(
     edges = largest_channel(cv2.morphologyEx(scene_part, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)))
     excess = residual - _RESIDUAL_SPREADS * spread[part] - _RESIDUAL_EDGES * edges
     excess[~known[part] | hole_part] = 0
-    ground = bottom - top - int(_GROUND_SHARE * (bottom - top))
+    _, hole_top, _, hole_bottom = bounding_box(hole) or box
+    ground = hole_bottom - top - int(_GROUND_SHARE * (hole_bottom - hole_top))
     excess[ground:][is_shadow(picture_part[ground:], scene_part[ground:])] = 0
     added = _hanging_on(excess, hole_part, reach)
     result = hole.copy()
@@ -133,7 +134,7 @@ def _hanging_on(excess: np.ndarray, hole: np.ndarray, reach: int) -> np.ndarray:
     return cv2.dilate(things, np.ones((5, 5), np.uint8)).view(bool)
 
 
-def opened(mask: np.ndarray, size: int = 7) -> np.ndarray:
+def opened(mask: np.ndarray, size: int = 9) -> np.ndarray:
     """(H, W) bool: the mask without its parts that are thinner than ``size`` pixels."""
     return cv2.morphologyEx(mask.view(np.uint8), cv2.MORPH_OPEN, np.ones((size, size), np.uint8)).view(bool)
 
