@@ -118,7 +118,7 @@ def clips(place: Workplace) -> Iterator[Measure]:
         clip = place.clip(name)
         folder, record, seconds = place.replace(clip)
         report = _judge(place, clip, folder / "result.mp4")
-        print(f"<!-- {name}: {folder} {json.dumps({k: v for k, v in report.items() if k != 'parity'})} -->", flush=True)
+        print(f"<!-- {name}: {json.dumps({k: v for k, v in report.items() if k != 'parity'})} -->", flush=True)
         yield _parity(report, name)
         if name != "tennis":
             for figure, (sense, *targets) in CLIP_TARGETS.items():

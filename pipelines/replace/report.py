@@ -17,6 +17,7 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "background_changed": ("Share of those pixels that differ visibly", ""),
     "coverage": ("Share of the person's frames in which the new person was drawn", ""),
     "iou": ("Overlap of the new person's silhouette with the old one's", ""),
+    "replaced": ("Share of the old person's pixels that changed visibly", ""),
     "reprojection_px": ("Distance of the fitted body's joints from the person's, median", "px"),
     "reprojection_pct": ("The same in percent of the person's height", "%"),
     "flicker": ("Brightness steadiness inside the person, source = 1", ""),
