@@ -176,7 +176,7 @@ class Legwear(Garment):
     waist: float = Field(0.19, ge=0.0, le=0.4, description="Where the waistband ends: 0 hip joint, 0.25 waist.")
     ends: float = Field(2.02, ge=0.15, le=2.06, description="Where the legs end: 1 knee, 2 ankle.")
     belt: Color | None = Field(None, description="Colour of a belt, if any.")
-    denim: bool = Field(False, description="Jeans: denim with lighter thighs and orange seams.")
+    denim: bool = Field(False, description="Jeans: denim with lighter thighs and darker seams.")
     side_stripe: Color | None = Field(None, description="Colour of a stripe down the sides, if any.")
 
 
@@ -190,7 +190,7 @@ class Jeans(Legwear):
     """Jeans."""
 
     kind: Literal["jeans"]
-    denim: bool = Field(True, description="Denim with lighter thighs and orange seams.")
+    denim: bool = Field(True, description="Denim with lighter thighs and darker seams.")
     color: Color = Field("#2f4468", description="Main colour.")
 
 
