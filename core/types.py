@@ -14,7 +14,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -424,19 +424,3 @@ class GenerationResult:
             _shape("shadow", self.shadow, count, height, width)
         if self.motion is not None:
             _shape("motion", self.motion, count, height, width, 2)
-
-
-@dataclass(frozen=True)
-class RunReport:
-    """What a run has to say for itself; written to ``run.json`` and ``report.html``."""
-
-    frames_in: int
-    frames_out: int
-    stages: dict[str, float]
-    """Seconds by stage."""
-    metrics: dict[str, Any]
-    """Quality figures by name."""
-    warnings: tuple[str, ...]
-    """Everything that did not go the plain way: predicted frames, smaller batches, other methods."""
-    peak_rss_mb: float
-    peak_vram_mb: float | None = None

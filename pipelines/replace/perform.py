@@ -127,15 +127,14 @@ def chunks(shot: Shot, state: SegmentState, frames: Iterator[tuple[np.ndarray, n
 
 def control(shot: Shot, chunk: Chunk) -> None:
     """Cut the crops and make the request, with the control maps that the engine asks for, and only those."""
-    track, _, camera = shot.found
+    track = shot.found[0]
     needs = shot.engine.capabilities
     state = chunk.state
     windows = state.boxes[chunk.start - state.segment.start :][: len(chunk.sources)]
     size = (int(windows[0, 2] - windows[0, 0]), int(windows[0, 3] - windows[0, 1]))
-    H_crop = np.stack([transforms.translation(-float(x0), -float(y0)) for x0, y0, _, _ in windows])
+    H_crop = np.stack([_H_crop(shot, state, t) for t in chunk.frames])
     masks = [track.mask(frame) for frame in chunk.frames]
     if needs.draws_in == "stable":
-        H_crop = np.stack([H @ camera.H_stable_source[t] for H, t in zip(H_crop, chunk.frames, strict=True)])
         cut = [partial(_warped, H=H, size=size) for H in H_crop]
     else:
         cut = [partial(crop, box=window) for window in windows]
@@ -276,6 +275,7 @@ def foot_lock(shot: Shot, chunk: Chunk) -> None:
 
 
 def _H_crop(shot: Shot, state: SegmentState, frame: int) -> np.ndarray:
+    """(3, 3) float64: source pixels of a frame -> pixels of its crop."""
     x0, y0, _, _ = state.boxes[frame - state.segment.start]
     H = transforms.translation(-float(x0), -float(y0))
     if shot.engine.capabilities.draws_in == "stable":

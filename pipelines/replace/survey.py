@@ -17,7 +17,7 @@ from core.runs import read_mask_archive
 from core.types import ABSENT, PREDICTED, BodyMesh, BodyParams, CameraPath, PersonTrack, ShotLook, VideoInfo
 from models.body.anny_body import AnnyBody
 from models.body.articulation import Skin, params_transforms
-from models.body.fitting import fit_body
+from models.body.fitting import default_intrinsics, fit_body
 from models.body.lighting import LookSample, estimate_shot_look
 from models.detector import create_detector
 from models.person_tracker import PersonTracker, choose_person
@@ -27,6 +27,7 @@ from utils.foot_lock import detect_contacts
 from utils.landmarks import clean_landmarks
 from utils.occlusion import OcclusionFinder
 from utils.photometry import estimate_blur, estimate_grain
+from utils.quality import foot_slide
 from utils.segmentation import is_uniform, motion_energy, split_clip
 from utils.stabilization import CameraTracker, camera_path
 from utils.video_io import VideoReader, prefetch
@@ -259,10 +260,11 @@ def body(shot: Shot) -> None:
 
 
 def intrinsics(shot: Shot) -> np.ndarray:
-    """(3, 3) K of the source camera: the given focal length, or 0.9 of the longer side; the centre in the middle."""
-    width, height = shot.info.size
-    focal = shot.settings.focal_length or 0.9 * max(width, height)
-    return np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]])
+    """(3, 3) K of the source camera, with the user's focal length where one is given."""
+    matrix = default_intrinsics(shot.info.size)
+    if shot.settings.focal_length is not None:
+        matrix[0, 0] = matrix[1, 1] = shot.settings.focal_length
+    return matrix
 
 
 def save_body(shot: Shot, fitted: BodyParams) -> None:
@@ -307,6 +309,8 @@ def body_meshes(fitted: BodyParams) -> list[BodyMesh]:
 
 #: Shoulders, elbows, wrists, hips, knees, ankles.
 LIMBS = np.array([11, 12, 13, 14, 15, 16, 23, 24, 25, 26, 27, 28])
+#: Left and right ankle.
+ANKLES = np.array([27, 28])
 #: Median reprojection error in percent of the person's height above which the fit is called poor.
 POOR_FIT = 3.0
 
@@ -317,6 +321,9 @@ def _judge_fit(shot: Shot) -> None:
     track, pose, _ = shot.found
     points = shot.body.keypoints @ shot.body.intrinsics.T
     pixels = points[..., :2] / np.maximum(points[..., 2:], 1e-3)
+    if shot.contacts is not None:
+        ankles = np.where(shot.body.valid[:, None, None], pixels[:, ANKLES], np.nan)
+        shot.figures["slide_px"] = foot_slide(ankles, shot.contacts, shot.found[2], shot.info.height)
     error = np.linalg.norm(pixels - pose.landmarks[..., :2], axis=-1)[:, LIMBS]
     trusted = (pose.weight[:, LIMBS] > 0.3) & shot.body.valid[:, None]
     if not trusted.any() or not track.height_px:
