@@ -35,6 +35,24 @@ class InputError(UnderstudyError):
     exit_code = 2
 
 
+class NotAVideo(InputError):
+    """The file is no video that can be read."""
+
+
+class SettingError(InputError):
+    """A setting does not exist, or its value is not allowed.
+
+    Parameters
+    ----------
+    field:
+        Name of the setting.
+    """
+
+    def __init__(self, field: str, message: str, hint: str = "") -> None:
+        super().__init__(message, hint)
+        self.field = field
+
+
 class ModelUnavailable(UnderstudyError):
     """Something that is needed is missing on this machine: weights, a library, a GPU."""
 

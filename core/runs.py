@@ -8,6 +8,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,9 @@ import numpy as np
 
 from core.errors import InputError
 from core.masks import MaskArchive
+
+#: Where run folders are filled that become visible when they are whole.
+STAGING = ".staging"
 
 RunState = Literal["queued", "running", "done", "failed", "cancelled"]
 
@@ -41,6 +45,15 @@ def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+
+    def write(part: Path) -> None:
+        part.write_bytes(content)
+
+    write_atomically(path, write)
 
 
 class RunFolder:
@@ -85,6 +98,25 @@ class RunFolder:
         return run
 
     @classmethod
+    @contextmanager
+    def staged(
+        cls, root: Path, *, kind: str, source: Path, settings: dict[str, Any], name: str = ""
+    ) -> Iterator[RunFolder]:
+        """As :meth:`create`, but out of sight while the block fills it: it is put in place whole, or not at all.
+
+        ``name`` names the folder; empty takes the run's id.
+        """
+        run = cls.create(root / STAGING, kind=kind, source=source, settings=settings)
+        try:
+            yield run
+            target = root / (name or run.path.name)
+            os.rename(run.path, target)
+            run.path = target
+        except BaseException:
+            shutil.rmtree(run.path, ignore_errors=True)
+            raise
+
+    @classmethod
     def open(cls, path: Path) -> RunFolder:
         """The run in an existing folder.
 
@@ -121,6 +153,11 @@ class RunFolder:
                     f"Run {self.path.name} is being worked on by another process.", "Wait for it."
                 ) from error
             yield
+
+    @property
+    def source(self) -> Path:
+        """The clip: where it lay when the run was made, or inside the folder for a run that owns its clip."""
+        return self.path / str(self.record["source"])
 
     # -- run.json --------------------------------------------------------------------------------------------------
 
@@ -166,6 +203,10 @@ class RunFolder:
     def save_text(self, name: str, text: str) -> None:
         """Write a text file (UTF-8)."""
         write_atomically(self.file(name), lambda part: _write_text(part, text))
+
+    def save_bytes(self, name: str, content: bytes) -> None:
+        """Write a file of any kind."""
+        write_bytes(self.file(name), content)
 
     def load_arrays(self, name: str) -> dict[str, np.ndarray]:
         """All arrays of an ``.npz`` (no pickles)."""

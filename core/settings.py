@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from core.errors import InputError
+from core.errors import InputError, SettingError
 
 
 class Settings(BaseModel):
@@ -21,62 +21,136 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def setting(
+    default: Any, description: str, *, group: str, label: str = "", step: float | None = None, **limits: Any
+) -> Any:
+    """A setting's default, range and explanation, with what a form needs besides.
+
+    Parameters
+    ----------
+    default:
+        Its value where nobody gives one.
+    description:
+        What it does, in one sentence.
+    group:
+        Under which heading of :data:`GROUPS` it stands.
+    label:
+        Its name on the page; empty makes it from the field's name.
+    step:
+        Distance between two positions of a slider; empty takes one for whole numbers and a twentieth for others.
+    limits:
+        ``ge``, ``le``, ``gt``, ``lt`` as in pydantic.
+    """
+    return Field(
+        default, description=description, json_schema_extra={"group": group, "label": label, "step": step}, **limits
+    )
+
+
+#: Headings that settings stand under, in the order of the work.
+GROUPS = {
+    "who": "Who plays the part",
+    "person": "Who is replaced",
+    "survey": "Survey: camera, scene, body",
+    "perform": "Drawing",
+    "finish": "Files",
+}
+
+
 class ReplaceSettings(Settings):
     """Everything that can be set about a replacement."""
 
-    # Who plays the part
-    engine: str = Field("avatar", description="What draws the new person: avatar, passthrough, ...")
-    avatar: str = Field("alex", description="Avatar for the avatar engine: a name from assets/avatars or a YAML file.")
-    reference: Path | None = Field(None, description="Picture of the person to put in, for engines that take one.")
-    checkpoint: str | None = Field(None, description="Weights for the engine, where it has a choice.")
-    prompt: str = Field("", description="Text that describes the new person, for engines that read one.")
-    negative_prompt: str = Field("", description="Text that says what to avoid, for engines that read one.")
-    seed: int = Field(0, ge=0, le=2**32 - 1, description="Seed of all randomness: the same seed gives the same result.")
+    engine: str = setting("avatar", "What draws the new person: avatar, passthrough, ...", group="who")
+    avatar: str = setting(
+        "alex", "Avatar for the avatar engine: a name from assets/avatars or a YAML file.", group="who"
+    )
+    reference: Path | None = setting(
+        None, "Picture of the person to put in, for engines that take one.", group="who", label="Reference image"
+    )
+    checkpoint: str | None = setting(None, "Weights for the engine, where it has a choice.", group="who")
+    prompt: str = setting("", "Text that describes the new person, for engines that read one.", group="who")
+    negative_prompt: str = setting("", "Text that says what to avoid, for engines that read one.", group="who")
+    seed: int = setting(
+        0, "Seed of all randomness: the same seed gives the same result.", group="who", ge=0, le=2**32 - 1
+    )
 
-    # Who is replaced
-    person: tuple[float, float] | None = Field(
-        None, description="A point x,y in pixels on the person to replace; empty takes the largest steady one."
+    person: tuple[float, float] | None = setting(
+        None, "A point x,y in pixels on the person to replace; empty takes the largest steady one.", group="person"
     )
-    detector: Literal["mediapipe"] = Field("mediapipe", description="What finds the person.")
-    detector_complexity: int = Field(
-        1, ge=0, le=2, description="0 looks once, 1 finds small people too, 2 reads every frame twice."
+    detector: Literal["mediapipe"] = setting("mediapipe", "What finds the person.", group="person")
+    detector_complexity: int = setting(
+        1,
+        "0 looks once, 1 finds small people too, 2 reads every frame twice.",
+        group="person",
+        label="Detector care",
+        ge=0,
+        le=2,
     )
-    max_gap: int = Field(10, ge=0, le=120, description="Longest gap, in frames, that is predicted from its neighbours.")
+    max_gap: int = setting(
+        10,
+        "Longest gap, in frames, that is predicted from its neighbours.",
+        group="person",
+        label="Longest gap",
+        ge=0,
+        le=120,
+    )
 
-    # Survey
-    segments: Literal[0, 1, 3, 5, 7] = Field(0, description="Number of segments; 0 lets the clip's length decide.")
-    overlap: int = Field(5, ge=0, le=30, description="Frames that neighbouring segments share and blend.")
-    smoothing_window: int = Field(30, ge=1, le=300, description="Frames over which the camera path is smoothed.")
-    feature_points: int = Field(200, ge=20, le=2000, description="Points tracked to follow the camera.")
-    plate: Literal["auto", "on", "off"] = Field(
-        "auto", description="The scene without the person behind the new one: auto makes it when the engine needs it."
+    segments: Literal[0, 1, 3, 5, 7] = setting(
+        0, "Number of segments; 0 lets the clip's length decide.", group="survey"
     )
-    plate_samples: int = Field(20, ge=5, le=60, description="Frames that each stretch of the plate is made from.")
-    inpaint: Literal["telea", "ns"] = Field("telea", description="How places that no frame shows are filled.")
-    fit: Literal["quick", "thorough", "best"] = Field("thorough", description="Effort of the body fit.")
-    focal_length: float | None = Field(
-        None, gt=0, description="Focal length of the footage in pixels; empty takes 0.9 of the longer side."
+    overlap: int = setting(5, "Frames that neighbouring segments share and blend.", group="survey", ge=0, le=30)
+    smoothing_window: int = setting(30, "Frames over which the camera path is smoothed.", group="survey", ge=1, le=300)
+    feature_points: int = setting(200, "Points tracked to follow the camera.", group="survey", step=10, ge=20, le=2000)
+    plate: Literal["auto", "on", "off"] = setting(
+        "auto",
+        "The scene without the person behind the new one: auto makes it when the engine needs it.",
+        group="survey",
+        label="Background plate",
     )
-    occluders: bool = Field(True, description="Keep what stands in front of the person in front of the new one.")
+    plate_samples: int = setting(20, "Frames that each stretch of the plate is made from.", group="survey", ge=5, le=60)
+    inpaint: Literal["telea", "ns"] = setting(
+        "telea", "How places that no frame shows are filled.", group="survey", label="Inpainting"
+    )
+    fit: Literal["quick", "thorough", "best"] = setting(
+        "thorough", "Effort of the body fit.", group="survey", label="Body fit"
+    )
+    focal_length: float | None = setting(
+        None, "Focal length of the footage in pixels; empty takes 0.9 of the longer side.", group="survey", gt=0
+    )
+    occluders: bool = setting(
+        True, "Keep what stands in front of the person in front of the new one.", group="survey", label="Keep occluders"
+    )
 
-    # Perform
-    temporal_strength: float = Field(
-        0.5, ge=0, le=1, description="How much the previous frame steadies this one, for engines that draw pixels."
+    temporal_strength: float = setting(
+        0.5, "How much the previous frame steadies this one, for engines that draw pixels.", group="perform", ge=0, le=1
     )
-    foot_lock: bool = Field(True, description="Hold feet that stand on the ground.")
-    foot_lock_strength: float = Field(0.7, ge=0, le=1, description="How firmly standing feet are held.")
-    edge_samples: int = Field(4, ge=1, le=16, description="Rays through each pixel on the avatar's edges.")
-    shadow_rays: int = Field(1, ge=0, le=16, description="Rays towards the light for each point of the avatar.")
-    occlusion_rays: int = Field(16, ge=0, le=64, description="Rays for the avatar's ambient occlusion.")
-    shutter: float = Field(
-        0.4, ge=0, le=1, description="Share of the frame time that the shutter is open: length of the motion blur."
+    foot_lock: bool = setting(True, "Hold feet that stand on the ground.", group="perform")
+    foot_lock_strength: float = setting(0.7, "How firmly standing feet are held.", group="perform", ge=0, le=1)
+    edge_samples: int = setting(4, "Rays through each pixel on the avatar's edges.", group="perform", ge=1, le=16)
+    shadow_rays: int = setting(1, "Rays towards the light for each point of the avatar.", group="perform", ge=0, le=16)
+    occlusion_rays: int = setting(16, "Rays for the avatar's ambient occlusion.", group="perform", ge=0, le=64)
+    shutter: float = setting(
+        0.4,
+        "Share of the frame time that the shutter is open: length of the motion blur.",
+        group="perform",
+        ge=0,
+        le=1,
     )
-    grain: bool = Field(True, description="Give new pixels the footage's own grain.")
-    release_cuda_cache: bool = Field(True, description="Release GPU memory after every frame.")
+    grain: bool = setting(True, "Give new pixels the footage's own grain.", group="perform", label="Match grain")
+    release_cuda_cache: bool = setting(
+        True, "Release GPU memory after every frame.", group="perform", label="Release CUDA cache"
+    )
 
-    # Finish
-    quality: int = Field(14, ge=0, le=40, description="H.264 constant rate factor of the result: lower is better.")
-    comparison: bool = Field(True, description="Also write source and result side by side.")
+    quality: int = setting(
+        14,
+        "H.264 constant rate factor of the result: lower is better.",
+        group="finish",
+        label="Output quality (CRF)",
+        ge=0,
+        le=40,
+    )
+    comparison: bool = setting(
+        True, "Also write source and result side by side.", group="finish", label="Side-by-side video"
+    )
 
     @field_validator("person", mode="before")
     @classmethod
@@ -96,6 +170,31 @@ class ReplaceSettings(Settings):
     def _person_is_finite(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
         if value is not None and not all(math.isfinite(v) for v in value):
             raise ValueError("the point must be two numbers")
+        return value
+
+
+class ServerSettings(Settings):
+    """Everything that can be set about the web app."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on; any but this machine's own needs a password.")
+    port: int = Field(7860, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
+    auth: str | None = Field(None, repr=False, description="user:password that the page and the REST API ask for.")
+    output: Path = Field(Path("outputs"), description="Folder of the run folders.")
+    max_upload_mb: int = Field(2048, ge=1, description="Largest upload, in MB.")
+    max_duration_s: float = Field(600, gt=0, description="Longest clip, in seconds.")
+    max_pixels: int = Field(3840 * 2160, ge=256, description="Largest picture, width times height.")
+    max_queue: int = Field(20, ge=1, description="Most runs that wait.")
+    hourly_price: float | None = Field(
+        None, ge=0, description="What an hour of this machine costs, in US dollars, for the estimate."
+    )
+
+    @field_validator("auth")
+    @classmethod
+    def _auth_is_a_pair(cls, value: str | None) -> str | None:
+        if value is not None:
+            user, separator, password = value.partition(":")
+            if not (user and separator and password):
+                raise ValueError("write it as user:password, neither of them empty")
         return value
 
 
@@ -124,7 +223,7 @@ def make_settings(kind: type[Settings], values: dict[str, Any]) -> Any:
 
     Raises
     ------
-    InputError
+    SettingError
         An unknown name or a value out of range; the message names the first one, what it was and what is allowed.
     """
     try:
@@ -133,13 +232,16 @@ def make_settings(kind: type[Settings], values: dict[str, Any]) -> Any:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"][:1])
         if first["type"] == "extra_forbidden":
-            raise InputError(f"There is no setting {name!r}.", f"Settings: {', '.join(kind.model_fields)}.") from None
+            hint = f"Settings: {', '.join(kind.model_fields)}."
+            raise SettingError(name, f"There is no setting {name!r}.", hint) from None
         if name not in kind.model_fields:
-            raise InputError(f"Settings: {first['msg']}.") from None
+            raise SettingError(name, f"Settings: {first['msg']}.") from None
         hint = kind.model_fields[name].description or ""
         reason = first["msg"].removeprefix("Value error, ")
         reason = reason[:1].lower() + reason[1:]
-        raise InputError(f"Setting {name}={_shown(values.get(name))}: {reason}.", f"({hint})") from None
+        # What must not be seen in a listing must not be seen in a message either.
+        value = _shown(values.get(name)) if kind.model_fields[name].repr else "***"
+        raise SettingError(name, f"Setting {name}={value}: {reason}.", f"({hint})") from None
 
 
 def _shown(value: Any) -> str:

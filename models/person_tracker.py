@@ -56,10 +56,19 @@ def choose_person(
     InputError
         Nobody in any frame, or nobody near the point.
     """
-    samples: list[list[Sighting]] = []
-    for index, rgb in frames:
-        people = detector.find_people(rgb)
-        samples.append([Sighting(index, p.xyxy, colour_histogram(rgb, p.xyxy, p.mask), p.size) for p in people])
+    return choose_among([sight_people(index, rgb, detector) for index, rgb in frames], person)
+
+
+def sight_people(index: int, rgb: np.ndarray, detector: PersonDetector) -> list[Sighting]:
+    """Everybody in frame ``index``, (H, W, 3) uint8 RGB."""
+    return [
+        Sighting(index, person.xyxy, colour_histogram(rgb, person.xyxy, person.mask), person.size)
+        for person in detector.find_people(rgb)
+    ]
+
+
+def choose_among(samples: list[list[Sighting]], person: tuple[float, float] | None = None) -> StartingPoint:
+    """As :func:`choose_person`, from what was seen in the sampled frames, in order."""
     tracks = link_sightings(samples)
     if not tracks:
         raise InputError(

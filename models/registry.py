@@ -2,11 +2,42 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 from core.errors import InputError
-from models.generators.base import EngineOptions, Generator
+from models.generators.base import Capabilities, EngineOptions, Generator
+
+#: The settings that say who plays the part; each engine reads some of them.
+Taken = Literal["avatar", "reference", "prompt", "negative_prompt", "checkpoint"]
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What keeps an engine from running on this machine."""
+
+    what: str
+    """What is missing, in a few words: ``the package anny``."""
+    command: str
+    """The command that gets it, to be typed as it stands."""
+
+
+@dataclass(frozen=True)
+class EngineCost:
+    """What an engine usually takes on two CPU cores. The estimate starts from it and goes on to this machine's runs."""
+
+    load_s: float = 0.0
+    """Seconds to load, once a run."""
+    frame_s: float = 0.0
+    """Seconds for each frame, whatever its size."""
+    megapixel_s: Callable[[EngineOptions], float] = lambda _options: 0.0
+    """Seconds for each frame and megapixel of the person's box, by the options."""
+    memory_mb: float = 0.0
+    """Memory over that of the engines that draw nothing, MB."""
+    memory_mb_per_megapixel: float = 0.0
+    """The same for each megapixel of the person's box, MB."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +50,21 @@ class EngineEntry:
     """One line for lists and help."""
     factory: Callable[[EngineOptions], Generator]
     """Makes the engine; imports its module only then."""
+    capabilities: Callable[[], Capabilities]
+    """What it needs and promises, without making it: an engine that is not ready can be told about too."""
+    takes: tuple[Taken, ...] = ()
+    """The settings that it reads."""
+    checkpoints: tuple[str, ...] = ()
+    """What ``checkpoint`` may be, where there is a choice; the first is the default."""
+    missing: Callable[[], Missing | None] = lambda: None
+    """What it lacks on this machine. Cheap: loads no network, asks no server."""
+    note: Callable[[], str] = lambda: ""
+    """A sentence on this machine's state that the user should know before a run; empty where there is nothing to say."""
+    cost: EngineCost = EngineCost()
+    """What it usually takes."""
+
+
+# -- avatar --------------------------------------------------------------------------------------------------------
 
 
 def _avatar(options: EngineOptions) -> Generator:
@@ -27,21 +73,89 @@ def _avatar(options: EngineOptions) -> Generator:
     return AvatarGenerator(options)
 
 
+def _avatar_capabilities() -> Capabilities:
+    from models.generators.avatar import AvatarGenerator
+
+    return AvatarGenerator.capabilities
+
+
+def _avatar_missing() -> Missing | None:
+    return _missing_package("anny", "embreex")
+
+
+def _avatar_note() -> str:
+    from models.body.anny_body import cache_is_built
+
+    return "" if cache_is_built() else "The first run builds the body's tables, which takes about a minute, once."
+
+
+def _avatar_megapixel_s(options: EngineOptions) -> float:
+    # The rays towards the light cost nothing that could be measured.
+    return 0.78 + 0.066 * options.edge_samples + 0.014 * options.occlusion_rays
+
+
+# -- passthrough ---------------------------------------------------------------------------------------------------
+
+
 def _passthrough(_options: EngineOptions) -> Generator:
     from models.generators.passthrough import PassthroughGenerator
 
     return PassthroughGenerator()
 
 
+def _passthrough_capabilities() -> Capabilities:
+    from models.generators.passthrough import PassthroughGenerator
+
+    return PassthroughGenerator.capabilities
+
+
+# -- the table -----------------------------------------------------------------------------------------------------
+
+
+def _missing_package(*modules: str) -> Missing | None:
+    """The first of some packages that is not installed."""
+    for module in modules:
+        if importlib.util.find_spec(module) is None:
+            return Missing(f"the package {module}", "pip install -r requirements.txt")
+    return None
+
+
 ENGINES: dict[str, EngineEntry] = {
     entry.name: entry
     for entry in (
-        EngineEntry("avatar", "draws the fitted body as a dressed figure; CPU or GPU, nothing to download", _avatar),
         EngineEntry(
-            "passthrough", "gives back the source person; shows what the pipeline does by itself", _passthrough
+            "avatar",
+            "draws the fitted body as a dressed figure; CPU or GPU, nothing to download",
+            _avatar,
+            _avatar_capabilities,
+            takes=("avatar",),
+            missing=_avatar_missing,
+            note=_avatar_note,
+            cost=EngineCost(load_s=0.2, frame_s=0.036, megapixel_s=_avatar_megapixel_s, memory_mb=205),
+        ),
+        EngineEntry(
+            "passthrough",
+            "gives back the source person; shows what the pipeline does by itself",
+            _passthrough,
+            _passthrough_capabilities,
+            cost=EngineCost(frame_s=0.001),
         ),
     )
 }
+
+
+def engine_entry(name: str) -> EngineEntry:
+    """The row of an engine.
+
+    Raises
+    ------
+    InputError
+        There is no engine of that name.
+    """
+    entry = ENGINES.get(name)
+    if entry is None:
+        raise InputError(f"There is no engine named {name!r}.", f"Choose one of: {', '.join(sorted(ENGINES))}.")
+    return entry
 
 
 def create_engine(name: str, options: EngineOptions | None = None) -> Generator:
@@ -52,7 +166,4 @@ def create_engine(name: str, options: EngineOptions | None = None) -> Generator:
     InputError
         There is no engine of that name.
     """
-    entry = ENGINES.get(name)
-    if entry is None:
-        raise InputError(f"There is no engine named {name!r}.", f"Choose one of: {', '.join(sorted(ENGINES))}.")
-    return entry.factory(options if options is not None else EngineOptions())
+    return engine_entry(name).factory(options if options is not None else EngineOptions())

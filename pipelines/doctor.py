@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes.util
 import importlib.metadata
 import importlib.util
-import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +12,8 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from pipelines.machine import cores, gpus
 
 #: Free disk below which a run of a few minutes may not fit.
 LOW_DISK_GB = 2.0
@@ -73,6 +74,8 @@ MODULES = {
     "pytorch3d": "easypytorch3d",
     "diffusers": "diffusers",
     "gradio": "gradio",
+    "fastapi": "fastapi",
+    "uvicorn": "uvicorn",
 }
 #: Modules whose import is tried in a process of its own, because a missing system library only shows then.
 TRIED = ("cv2", "embreex", "mediapipe")
@@ -103,14 +106,13 @@ def _encoder() -> Finding:
 
 
 def _gpu() -> Finding:
-    """Asks the driver, not torch: importing torch takes seconds."""
-    tool = shutil.which("nvidia-smi")
-    if tool is not None:
-        query = [tool, "--query-gpu=name,memory.total", "--format=csv,noheader"]
-        answer = subprocess.run(query, capture_output=True, text=True, check=False)
-        if answer.returncode == 0 and answer.stdout.strip():
-            return Finding("GPU", True, answer.stdout.strip().splitlines()[0], needed=False)
-    return Finding("GPU", False, "none: the avatar engine does the whole job on the CPU", needed=False)
+    """What the driver says; a run on the CPU needs none."""
+    found = gpus()
+    names = [card.name + (f", {card.memory_mb} MiB" if card.memory_mb else "") for card in found.cards]
+    if names:
+        return Finding("GPU", True, "; ".join(names), needed=False)
+    reason = f" ({found.problem})" if found.problem else ""
+    return Finding("GPU", False, f"none{reason}: the avatar engine does the whole job on the CPU", needed=False)
 
 
 def _disk(folder: Path) -> Finding:
@@ -127,7 +129,7 @@ def _memory() -> Finding:
     total = psutil.virtual_memory().total / 2**30
     ok = total >= LOW_MEMORY_GB
     remedy = "" if ok else "Scale clips down to 960 pixels width before a run."
-    return Finding("memory", ok, f"{total:.0f} GB, {os.cpu_count()} cores", remedy, False)
+    return Finding("memory", ok, f"{total:.0f} GB, {cores()} cores", remedy, False)
 
 
 def _body_cache() -> Finding:

@@ -6,11 +6,13 @@ whose place tells the frame's index, so that a test sees which frame it got (:fu
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import cv2
 import numpy as np
 
 BLOCK = 16
@@ -159,6 +161,28 @@ def without_frames(folder: Path) -> Path:
         stream = container.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
         container.start_encoding()
+    return path
+
+
+#: Frames and size of :func:`demo_cut`.
+DEMO_FRAMES, DEMO_SIZE = 24, (480, 270)
+
+
+def demo_cut(demo: Path, folder: Path, frames: int = DEMO_FRAMES, size: tuple[int, int] = DEMO_SIZE) -> Path:
+    """The first frames of the bundled clip, scaled down, with a tone."""
+    path = folder / "small.mp4"
+    with av.open(str(demo)) as source, av.open(str(path), "w") as out:
+        stream = source.streams.video[0]
+        video = out.add_stream("libx264", rate=stream.average_rate, options={"crf": "10"})
+        video.width, video.height, video.pix_fmt = *size, "yuv420p"
+        audio = out.add_stream("aac", rate=48000, layout="mono")
+        for frame in itertools.islice(source.decode(stream), frames):
+            picture = frame.to_ndarray(format="rgb24")
+            height = round(picture.shape[1] * size[1] / size[0])
+            picture = cv2.resize(picture[:height], size, interpolation=cv2.INTER_AREA)
+            out.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        out.mux(video.encode())
+        _write_tone(out, audio, 440, frames / float(stream.average_rate))
     return path
 
 

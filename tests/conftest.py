@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import clips
+
 ROOT = Path(__file__).resolve().parent.parent
 #: Footage and garments that the repository does not contain.
 SHARED = ROOT.parent / "shared"
@@ -30,6 +32,12 @@ def shared() -> Path:
 def demo_clip() -> Path:
     """The clip that the project ships."""
     return DEMO
+
+
+@pytest.fixture(scope="session")
+def small_clip(tmp_path_factory, demo_clip) -> Path:
+    """The first 24 frames of the bundled clip at half size, with sound."""
+    return clips.demo_cut(demo_clip, tmp_path_factory.mktemp("clip"))
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import Any
 import av
 import numpy as np
 
-from core.errors import InputError
+from core.errors import InputError, NotAVideo
 from core.types import VideoInfo
 
 #: Sides outside this range are refused: nothing can be seen below, nothing can be held in memory above.
@@ -57,7 +57,7 @@ def probe(path: Path) -> VideoInfo:
         packets = _read_packets(path, container, stream)
         exact = _packets_are_frames(container, stream) and len(packets.pts) > 0
     if packets.count == 0:
-        raise InputError(f"{path} has a video stream without frames.", "Give a clip with at least one frame.")
+        raise NotAVideo(f"{path} has a video stream without frames.", "Give a clip with at least one frame.")
     pts, made_up = packets.pts, False
     if packets.damaged or not exact or not _tail_decodes(path, pts):
         pts, made_up = _decoded_pts(path, packets)
@@ -81,7 +81,7 @@ def open_video(path: Path) -> Iterator[tuple[Any, Any]]:
         streams = [s for s in container.streams.video if not s.disposition & av.stream.Disposition.attached_pic]
         if not streams:
             what = "only sound" if container.streams.audio else "no sound either"
-            raise InputError(f"{path} has no video stream, {what}.", _FORMATS)
+            raise NotAVideo(f"{path} has no video stream, {what}.", _FORMATS)
         stream = streams[0]
         # Frame threads overlap the decoding of two frames; more threads than cores only cost memory.
         stream.codec_context.thread_type = "AUTO"
@@ -104,7 +104,7 @@ def _check_readable(path: Path) -> None:
     try:
         with path.open("rb") as file:
             if not file.read(1):
-                raise InputError(f"{path} is empty.", _AGAIN)
+                raise NotAVideo(f"{path} is empty.", _AGAIN)
     except FileNotFoundError as error:
         raise InputError(f"{path} does not exist.", "Check the spelling of the path.") from error
     except PermissionError as error:
@@ -113,18 +113,18 @@ def _check_readable(path: Path) -> None:
         raise InputError(f"{path} cannot be read: {error.strerror}.", "Check the path and the disk.") from error
 
 
-def _unopened(path: Path, error: Exception) -> InputError:
+def _unopened(path: Path, error: Exception) -> NotAVideo:
     """Why a readable file does not open as a video."""
     with path.open("rb") as file:
         head = file.read(4096)
     if head[4:8] == b"ftyp":
-        return InputError(
+        return NotAVideo(
             f"{path} is cut off: its index (moov) is missing, so 0 frames can be decoded.",
             "Copy or download it again; a recording that broke off needs a repair tool first.",
         )
     if b"\0" not in head:
-        return InputError(f"{path} is a text file, not a video.", _FORMATS)
-    return InputError(f"{path} is not a video that can be read ({type(error).__name__}).", _FORMATS)
+        return NotAVideo(f"{path} is a text file, not a video.", _FORMATS)
+    return NotAVideo(f"{path} is not a video that can be read ({type(error).__name__}).", _FORMATS)
 
 
 def _read_packets(path: Path, container: Any, stream: Any) -> _Packets:

@@ -28,14 +28,20 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "replace",
         help="put another body into a clip",
         description="Replace the person in CLIP. Prints the run folder last.",
-        epilog=_settings_help(),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("clip", type=Path, metavar="CLIP", help="the video; it is never changed")
-    parser.add_argument("--preset", default="balanced", help=f"{', '.join(preset_names())} (default balanced)")
     parser.add_argument(
         "--output", type=Path, default=Path("outputs"), metavar="DIR", help="where the run folder is made"
     )
+    add_settings_options(parser)
+    parser.set_defaults(command=run)
+
+
+def add_settings_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--preset``, ``--set`` and the settings that have an option of their own."""
+    parser.epilog = _settings_help()
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--preset", default="balanced", help=f"{', '.join(preset_names())} (default balanced)")
     parser.add_argument(
         "--set",
         action="append",
@@ -47,7 +53,6 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     for name in OPTIONS:
         help_text = (ReplaceSettings.model_fields[name].description or "").replace("%", "%%")
         parser.add_argument(f"--{name}", help=help_text)
-    parser.set_defaults(command=run)
 
 
 def settings_from(args: argparse.Namespace) -> ReplaceSettings:
@@ -61,10 +66,10 @@ def settings_from(args: argparse.Namespace) -> ReplaceSettings:
 def run(args: argparse.Namespace) -> int:
     """Replace the person in a clip."""
     settings = settings_from(args)
-    from pipelines.replace.processor import SHARES, replace_clip
+    from pipelines.replace.processor import replace_clip
 
     bar = ProgressBar()
-    progress = Progress(SHARES, bar)
+    progress = Progress(listener=bar)
     try:
         with cancel_on_signal(progress):
             folder = replace_clip(args.clip, settings, output=args.output, progress=progress)

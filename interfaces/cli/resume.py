@@ -22,10 +22,10 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def run(args: argparse.Namespace) -> int:
     """Continue a run."""
-    from pipelines.replace.processor import SHARES, resume_run
+    from pipelines.replace.processor import resume_run
 
     bar = ProgressBar()
-    progress = Progress(SHARES, bar)
+    progress = Progress(listener=bar)
     try:
         with cancel_on_signal(progress):
             folder = resume_run(args.run, progress=progress)

@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from core.runs import RunFolder
 from core.types import Segment, VideoInfo
 from models.memory import device_name, peak_vram_mb
 from pipelines.replace.checkpoints import Patch, SegmentReader, segment_file
@@ -25,6 +26,8 @@ from utils.video_writer import VideoWriter
 COMPARISON_WIDTH = 960
 #: Pairs of pictures in the report.
 REPORT_PAIRS = 4
+#: Width of thumbnail.jpg.
+THUMBNAIL_WIDTH = 480
 
 
 class FinishedFrames:
@@ -143,6 +146,20 @@ def _resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
 
 
+def save_thumbnail(run: RunFolder, picture: np.ndarray) -> None:
+    """Write ``thumbnail.jpg``: (H, W, 3) uint8, scaled down."""
+    height, width = picture.shape[:2]
+    scale = min(1.0, THUMBNAIL_WIDTH / width)
+    small = _resized(picture, (max(1, round(width * scale)), max(1, round(height * scale))))
+    run.save_bytes("thumbnail.jpg", jpeg(small))
+
+
+def jpeg(picture: np.ndarray, quality: int = 85) -> bytes:
+    """(H, W, 3) uint8 as JPEG."""
+    _, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return data.tobytes()
+
+
 def peak_rss_mb() -> float:
     """Most memory that this process ever held, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -162,3 +179,5 @@ def _conclude(shot: Shot, meter: QualityMeter, pairs: list[tuple[int, np.ndarray
     series = {f"{name} over the frames": values for name, values in meter.series().items() if values}
     text = render_report(run.record, series, pairs)
     run.save_text("report.html", text)
+    if pairs:
+        save_thumbnail(run, pairs[len(pairs) // 2][2])

@@ -6,11 +6,13 @@ Every stage leaves its findings in the run folder, so a run that was cut off goe
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
@@ -23,9 +25,12 @@ from core.settings import ReplaceSettings, make_settings
 from core.types import Segment, VideoInfo
 from models.generators.base import EngineOptions, Generator
 from models.registry import create_engine
+from pipelines.machine import machine_key
 from pipelines.replace import finish, survey
 from pipelines.replace.checkpoints import SegmentWriter, is_finished, segment_file
-from pipelines.replace.perform import PERFORM, begin_segment, chunks
+from pipelines.replace.estimate import estimate
+from pipelines.replace.finish import save_thumbnail
+from pipelines.replace.perform import PERFORM, Chunk, begin_segment, chunks
 from pipelines.replace.shot import Shot
 from utils.video_io import VideoReader, prefetch
 from utils.video_probe import probe
@@ -45,8 +50,16 @@ SURVEY: tuple[tuple[str, SurveyStage], ...] = (
 #: The end: blend the overlaps, encode, measure, report.
 FINISH: tuple[tuple[str, SurveyStage], ...] = (("encode", finish.encode),)
 
-#: Usual shares of the time, for the progress bar.
-SHARES = {"detect": 30.0, "plate": 30.0, "body": 30.0, "look": 3.0, "generate": 120.0, "encode": 30.0}
+#: What the survey's stages leave in the run folder; a resumed run skips those that are there.
+FINDINGS = {
+    "detect": ("person.npz", "camera_path.json"),
+    "plate": ("plate.mp4", "removal.npz"),
+    "body": ("body.npz",),
+    "look": ("look.json",),
+}
+
+#: Endings that the copy of an uploaded clip may keep; others are left out. What the file is shows when it is opened.
+SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".wmv"})
 
 #: Libraries whose versions are noted in run.json.
 VERSIONS = ("numpy", "torch", "mediapipe", "anny", "av", "opencv-contrib-python")
@@ -79,16 +92,11 @@ def replace_clip(clip: Path, settings: ReplaceSettings, *, output: Path, progres
     Cancelled
         The run was asked to stop; its folder can be resumed.
     """
-    progress = progress or Progress(SHARES)
-    started = time.monotonic()
     info = probe(clip)
-    engine = _make_engine(settings)
+    engine = make_engine(settings)
     run = RunFolder.create(output, kind="replace", source=clip, settings=settings.model_dump(mode="json"))
     try:
-        with run.lock():
-            run.update(source_sha256=sha256_of(clip), versions=_versions(), **_frames(info))
-            run.add_seconds("probe", time.monotonic() - started)
-            _work(Shot(info, settings, run, engine, progress))
+        _perform_run(run, info, settings, engine, progress)
     except InputError:
         # The clip turned out to be unusable: nothing half-written stays.
         shutil.rmtree(run.path)
@@ -97,29 +105,112 @@ def replace_clip(clip: Path, settings: ReplaceSettings, *, output: Path, progres
 
 
 def resume_run(folder: Path, *, progress: Progress | None = None) -> Path:
-    """Continue a run that was cut off, keeping every finished stage and segment. A finished run is left as it is.
+    """Do a run that waits, or continue one that was cut off, keeping every finished stage and segment. A finished run is
+    left as it is.
 
     Raises
     ------
     InputError
         The folder holds no run, its source is gone or has changed, or another process works on it.
     """
-    progress = progress or Progress(SHARES)
     run = RunFolder.open(folder)
     if run.record["state"] == "done" and run.has("result.mp4"):
         return run.path
-    source = Path(run.record["source"])
+    source = run.source
     info = probe(source)
     known = run.record.get("source_sha256")
     if known is not None and known != sha256_of(source):
         raise InputError(f"{source} has changed since run {run.path.name} was started.", "Start a new run for it.")
     settings = make_settings(ReplaceSettings, run.record["settings"])
-    with run.lock():
-        _work(Shot(info, settings, run, _make_engine(settings), progress))
+    _perform_run(run, info, settings, make_engine(settings), progress)
     return run.path
 
 
-def _make_engine(settings: ReplaceSettings) -> Generator:
+def enqueue_clip(
+    clip: Path,
+    settings: ReplaceSettings,
+    *,
+    output: Path,
+    name: str = "",
+    preset: str = "",
+    info_check: Callable[[VideoInfo], None] | None = None,
+) -> RunFolder:
+    """Make a run folder that waits to be done by :func:`resume_run`, and that owns its clip.
+
+    Parameters
+    ----------
+    clip:
+        The video. The folder gets a hard link to it, or a copy where the file system gives none.
+    settings:
+        What to do.
+    output:
+        Folder in which the run folder is made.
+    name:
+        What the user calls the clip, for lists; never used as a path. Empty takes the file's name.
+    preset:
+        Name of the preset that the settings come from, for lists.
+    info_check:
+        May refuse the clip by raising an :class:`InputError`.
+
+    Raises
+    ------
+    InputError, ModelUnavailable
+        As :func:`replace_clip`; nothing is left behind.
+    """
+    name = Path(name).name or clip.name
+    info = probe_as(clip, name)
+    if info_check is not None:
+        info_check(info)
+    make_engine(settings)
+    values = settings.model_dump(mode="json")
+    with RunFolder.staged(output, kind="replace", source=Path(name), settings=values) as run:
+        own = run.file("source" + (clip.suffix.lower() if clip.suffix.lower() in SUFFIXES else ""))
+        try:
+            os.link(clip, own)
+        except OSError:
+            shutil.copyfile(clip, own)
+        with VideoReader(probe(own)) as reader:
+            save_thumbnail(run, reader.frame(0))
+        run.update(source=own.name, name=name, preset=preset, **_frames(info))
+    return run
+
+
+def probe_as(clip: Path, name: str) -> VideoInfo:
+    """Look at a clip that the user knows by another name than the file's; errors call it by that name."""
+    try:
+        return probe(clip)
+    except InputError as error:
+        raise type(error)(error.message.replace(str(clip), name), error.hint) from error
+
+
+def _perform_run(
+    run: RunFolder, info: VideoInfo, settings: ReplaceSettings, engine: Generator, progress: Progress | None
+) -> None:
+    """Do the work of a run folder, holding it for this process."""
+    started = time.monotonic()
+    with run.lock():
+        facts = {"source_sha256": run.record.get("source_sha256") or sha256_of(info.path), **_frames(info)}
+        run.update(versions=_versions(), machine=machine_key(), **facts)
+        run.add_seconds("probe", time.monotonic() - started)
+        progress = progress or Progress()
+        progress.expect(_shares(run, info, settings))
+        for name, files in FINDINGS.items():
+            if all(run.has(file) for file in files):
+                progress.skip(name)
+        _work(Shot(info, settings, run, engine, progress))
+
+
+def _shares(run: RunFolder, info: VideoInfo, settings: ReplaceSettings) -> dict[str, float]:
+    """Seconds that each stage will take, for the progress; all of the second pass is reported as *generate*."""
+    foretold = estimate(info.frame_count, info.size, settings, history=run.path.parent).stages
+    shares = {name: seconds for name, seconds in foretold.items() if name in FINDINGS or name in ("load", "encode")}
+    second_pass = {name for name, _ in PERFORM} | {"checkpoint"}
+    shares["generate"] = sum(seconds for name, seconds in foretold.items() if name in second_pass)
+    return shares
+
+
+def make_engine(settings: ReplaceSettings) -> Generator:
+    """The engine that the settings ask for, its options checked, not yet loaded."""
     options = EngineOptions(
         avatar=settings.avatar,
         reference=settings.reference,
@@ -198,15 +289,17 @@ def perform(shot: Shot) -> None:
         for index, segment in enumerate(shot.segments):
             path = segment_file(folder, index)
             if not is_finished(path, segment):
-                _perform_segment(shot, segment, path, reader, plates, done, total)
+                draw_segment(shot, segment, path, reader, plates, done, total)
+            else:
+                shot.progress.skip("generate", (done + len(segment)) / total)
             done += len(segment)
     shot.run.save()
 
 
-def _perform_segment(
+def draw_segment(
     shot: Shot, segment: Segment, path: Path, reader: VideoReader, plates: VideoReader | None, done: int, total: int
 ) -> None:
-    """Draw one segment into its checkpoint."""
+    """Draw one segment into its checkpoint. ``done`` of ``total`` frames were drawn before, for the progress."""
     if not shot.found[0].present[segment.start : segment.end].any():
         with SegmentWriter(path, segment):
             return
@@ -227,8 +320,18 @@ def _perform_segment(
             for frame, patch in chunk.patches.items():
                 writer.add(frame, patch)
             shot.run.add_seconds("checkpoint", time.monotonic() - started)
+            shot.progress.show(chunk.frames[-1], partial(_finished_frame, chunk))
             finished = done + chunk.frames.stop - segment.start
             shot.progress.report("generate", finished / total, f"frame {chunk.frames.stop} of {shot.info.frame_count}")
+
+
+def _finished_frame(chunk: Chunk) -> np.ndarray:
+    """The last frame of a chunk as it will be seen."""
+    picture = chunk.sources[-1].copy()
+    patch = chunk.patches.get(chunk.frames[-1])
+    if patch is not None:
+        patch.paste(picture)
+    return picture
 
 
 def _pairs(
@@ -242,4 +345,15 @@ def _pairs(
         yield from zip(sources, plates.frames(segment.start, segment.end), strict=True)
 
 
-__all__ = ["FINISH", "PERFORM", "SHARES", "SURVEY", "perform", "replace_clip", "resume_run"]
+__all__ = [
+    "FINISH",
+    "PERFORM",
+    "SURVEY",
+    "draw_segment",
+    "enqueue_clip",
+    "make_engine",
+    "perform",
+    "probe_as",
+    "replace_clip",
+    "resume_run",
+]

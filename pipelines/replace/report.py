@@ -140,8 +140,9 @@ def render_report(
         for index, a, b in pairs
     )
     plots = "".join(plot({caption: values}, "") if values is not None else "" for caption, values in series.items())
+    clip = html.escape(str(record.get("name") or record["source"]))
     head = (
-        f'<p class="soft">{html.escape(record["source"])} · {record["frames_out"]} frames · {record["fps"]} frames/s · '
+        f'<p class="soft">{clip} · {record["frames_out"]} frames · {record["fps"]} frames/s · '
         f"{html.escape(str(record.get('device', '')))} · peak memory {record['peak_rss_mb']:.0f} MB</p>"
     )
     return (

@@ -10,6 +10,8 @@ from core.runs import RunFolder
 from core.settings import ReplaceSettings
 from core.types import BodyParams, CameraPath, FootContacts, PersonTrack, PoseTrack, Segment, ShotLook, VideoInfo
 from models.generators.base import Generator
+from models.person_tracker import StartingPoint
+from pipelines.replace.costs import wants_plate
 
 
 @dataclass
@@ -27,6 +29,8 @@ class Shot:
     progress: Progress
     """How far the run is; raises where it was cancelled."""
 
+    start: StartingPoint | None = None
+    """Who is followed, where that is known beforehand."""
     track: PersonTrack | None = None
     """The person, filled by *detect*."""
     camera: CameraPath | None = None
@@ -51,8 +55,7 @@ class Shot:
     @property
     def wants_plate(self) -> bool:
         """Whether the scene without the person is made."""
-        choice = self.settings.plate
-        return choice == "on" or (choice == "auto" and self.engine.capabilities.needs_plate)
+        return wants_plate(self.settings, self.engine.capabilities)
 
     @property
     def found(self) -> tuple[PersonTrack, PoseTrack, CameraPath]:

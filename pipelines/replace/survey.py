@@ -74,7 +74,9 @@ def _first_pass(shot: Shot) -> None:
         with ExitStack() as stack:
             reader = stack.enter_context(VideoReader(info))
             beside = stack.enter_context(ThreadPoolExecutor(1))
-            start = choose_person(reader.at(spread(info.frame_count, CHOOSING_FRAMES)), detector, settings.person)
+            start = shot.start
+            if start is None:
+                start = choose_person(reader.at(spread(info.frame_count, CHOOSING_FRAMES)), detector, settings.person)
             tracker = PersonTracker(detector, start, info.size, max_gap=settings.max_gap)
             camera = CameraTracker(settings.feature_points)
             motion: list[np.ndarray] = []

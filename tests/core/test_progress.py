@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from core.errors import Cancelled
@@ -38,3 +39,34 @@ def test_cancel_stops_at_the_next_report() -> None:
             if item == 3:
                 progress.cancel()
     assert done == [0, 1, 2, 3]
+
+
+def test_finished_frames_are_made_only_for_somebody_who_looks() -> None:
+    picture = np.zeros((2, 2, 3), np.uint8)
+    made, seen = [], []
+
+    def make() -> np.ndarray:
+        made.append(1)
+        return picture
+
+    Progress({"a": 1}).show(0, make)
+    assert not made
+    progress = Progress({"a": 1}, viewer=lambda frame, rgb: seen.append((frame, rgb)))
+    for frame in range(5):
+        progress.show(frame, make)
+    # Five at once: the first is shown, the others come too soon.
+    assert seen == [(0, picture)]
+    assert len(made) == 1
+
+
+def test_what_an_earlier_go_did_says_nothing_of_the_speed(monkeypatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("core.progress.time.monotonic", lambda: now[0])
+    progress = Progress()
+    progress.expect({"look": 60.0, "draw": 40.0})
+    progress.skip("look")
+    now[0] += 10
+    progress.report("draw", 0.5, force=True)
+    assert progress.state.fraction == pytest.approx(0.8)
+    # Half of the drawing took ten seconds, so the other half will.
+    assert progress.state.seconds_left == pytest.approx(10)

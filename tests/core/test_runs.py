@@ -90,3 +90,24 @@ def test_second_process_is_refused(run) -> None:
         other.start()
         assert "another process" in queue.get(timeout=60)
         other.join()
+
+
+def test_a_staged_run_appears_whole_or_not_at_all(tmp_path) -> None:
+    clip = tmp_path / "a.mp4"
+    with RunFolder.staged(tmp_path / "outputs", kind="replace", source=clip, settings={}) as run:
+        run.save_text("note.txt", "x")
+        assert list_runs(tmp_path / "outputs") == []
+    assert [r.path for r in list_runs(tmp_path / "outputs")] == [run.path]
+    assert run.has("note.txt")
+    with pytest.raises(KeyError), RunFolder.staged(tmp_path / "outputs", kind="replace", source=clip, settings={}):
+        raise KeyError
+    assert len(list_runs(tmp_path / "outputs")) == 1
+    assert not any((tmp_path / "outputs" / ".staging").iterdir())
+
+
+def test_a_run_that_owns_its_clip_can_be_moved(tmp_path) -> None:
+    with RunFolder.staged(tmp_path, kind="replace", source=tmp_path / "a.mp4", settings={}) as run:
+        run.save_bytes("source.mp4", b"x")
+        run.update(source="source.mp4")
+    run.path.rename(tmp_path / "elsewhere")
+    assert RunFolder.open(tmp_path / "elsewhere").source == tmp_path / "elsewhere" / "source.mp4"

@@ -15,10 +15,10 @@ import cv2
 import numpy as np
 import pytest
 
+from tests import clips
 from tests.conftest import ROOT
 
-FRAMES = 24
-SIZE = (480, 270)
+FRAMES, SIZE = clips.DEMO_FRAMES, clips.DEMO_SIZE
 
 
 def frames_of(path: Path) -> list[np.ndarray]:
@@ -38,32 +38,6 @@ def sound_of(path: Path) -> list[bytes]:
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
     return float(10 * np.log10(255**2 / max(float(((a.astype(float) - b) ** 2).mean()), 1e-9)))
-
-
-@pytest.fixture(scope="session")
-def small_clip(tmp_path_factory, demo_clip) -> Path:
-    """The first second of the bundled clip at half size, with its sound."""
-    path = tmp_path_factory.mktemp("clip") / "small.mp4"
-    with av.open(str(demo_clip)) as source, av.open(str(path), "w") as out:
-        stream = source.streams.video[0]
-        audio = out.add_stream("aac", rate=44100)
-        video = out.add_stream("libx264", rate=stream.average_rate, options={"crf": "10"})
-        video.width, video.height, video.pix_fmt = *SIZE, "yuv420p"
-        for index, frame in enumerate(source.decode(stream)):
-            if index == FRAMES:
-                break
-            picture = frame.to_ndarray(format="rgb24")
-            height = round(picture.shape[1] * SIZE[1] / SIZE[0])
-            picture = cv2.resize(picture[:height], SIZE, interpolation=cv2.INTER_AREA)
-            out.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        out.mux(video.encode())
-        tone = (0.2 * np.sin(np.arange(44100 * FRAMES // 30) * 0.06)).astype(np.float32)[None]
-        for start in range(0, tone.shape[1], 1024):
-            piece = av.AudioFrame.from_ndarray(np.ascontiguousarray(tone[:, start : start + 1024]), "fltp", "mono")
-            piece.rate, piece.pts = 44100, start
-            out.mux(audio.encode(piece))
-        out.mux(audio.encode())
-    return path
 
 
 @pytest.fixture(scope="session")
