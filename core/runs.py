@@ -23,6 +23,9 @@ from core.masks import MaskArchive
 #: Where run folders are filled that become visible when they are whole.
 STAGING = ".staging"
 
+#: How often a run's lock is tried, a twentieth of a second apart.
+LOCK_TRIES = 4
+
 RunState = Literal["queued", "running", "done", "failed", "cancelled"]
 
 
@@ -146,12 +149,17 @@ class RunFolder:
             Another process works on it.
         """
         with (self.path / ".lock").open("w") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise InputError(
-                    f"Run {self.path.name} is being worked on by another process.", "Wait for it."
-                ) from error
+            for left in reversed(range(LOCK_TRIES)):
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except OSError as error:
+                    if not left:
+                        raise InputError(
+                            f"Run {self.path.name} is being worked on by another process.", "Wait for it."
+                        ) from error
+                    # Somebody who only looks whether it is held, holds it for a moment.
+                    time.sleep(0.05)
             yield
 
     @property

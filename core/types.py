@@ -388,6 +388,8 @@ class GenerationRequest:
     """Control maps, for engines that ask for them."""
     carried: np.ndarray | None = None
     """(C, H, W, 3) uint8, the last results of the previous call, for engines that continue from them."""
+    landmarks: np.ndarray | None = None
+    """(N, 33, 4) float32, the person's landmarks in crop pixels: x, y, z, visibility."""
 
     def __post_init__(self) -> None:
         count, height, width = self.masks.shape
@@ -414,6 +416,8 @@ class GenerationResult:
     """(N, H, W) float32: factor on the linear light of what is behind, 1 = no shadow."""
     motion: np.ndarray | None = None
     """(N, H, W, 2) float32: motion of the drawn surface in px/frame at each pixel, 0 where alpha is 0."""
+    warnings: tuple[str, ...] = ()
+    """What did not go the plain way, for the run's warnings: a smaller batch after running out of memory."""
 
     def __post_init__(self) -> None:
         count, height, width = self.alpha.shape

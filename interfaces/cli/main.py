@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable
 
 from core.errors import UnderstudyError
-from interfaces.cli import doctor, replace, resume
+from interfaces.cli import doctor, preview, replace, resume, web
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -17,11 +17,13 @@ def build_parser() -> argparse.ArgumentParser:
     """The parser with all subcommands; each command's file adds its own."""
     parser = argparse.ArgumentParser(
         prog="python app.py",
-        description="Understudy puts another body into a video and leaves the rest of the shot alone.",
+        description="Understudy puts another body into a video and leaves the rest of the shot alone. "
+        "Without a command it starts the web app.",
     )
     parser.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
-    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (replace, resume, doctor):
+    web.add_options(parser)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+    for module in (replace, preview, resume, doctor):
         module.add_command(commands)
     return parser
 

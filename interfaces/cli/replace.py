@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from core.presets import load_preset, preset_names
+from core.presets import preset_names
 from core.progress import Progress
-from core.settings import ReplaceSettings, make_settings, parse_assignments
+from core.settings import ReplaceSettings, parse_assignments
 from interfaces.cli.progress_bar import ProgressBar, cancel_on_signal
+from interfaces.settings_from import DEFAULT_PRESET
+from interfaces.settings_from import settings_from as preset_with_changes
 
 #: Settings that have an option of their own besides ``--set``.
 OPTIONS = ("engine", "avatar", "reference", "person", "seed")
@@ -41,7 +43,9 @@ def add_settings_options(parser: argparse.ArgumentParser) -> None:
     """Add ``--preset``, ``--set`` and the settings that have an option of their own."""
     parser.epilog = _settings_help()
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--preset", default="balanced", help=f"{', '.join(preset_names())} (default balanced)")
+    parser.add_argument(
+        "--preset", default=DEFAULT_PRESET, help=f"{', '.join(preset_names())} (default {DEFAULT_PRESET})"
+    )
     parser.add_argument(
         "--set",
         action="append",
@@ -57,10 +61,9 @@ def add_settings_options(parser: argparse.ArgumentParser) -> None:
 
 def settings_from(args: argparse.Namespace) -> ReplaceSettings:
     """Preset, then ``--set``, then the options of their own."""
-    values = load_preset(args.preset, "replace")
-    values.update(parse_assignments(args.assignments))
-    values.update({name: getattr(args, name) for name in OPTIONS if getattr(args, name) is not None})
-    return make_settings(ReplaceSettings, values)
+    changes = parse_assignments(args.assignments)
+    changes.update({name: getattr(args, name) for name in OPTIONS if getattr(args, name) is not None})
+    return preset_with_changes(args.preset, changes)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -107,7 +107,7 @@ class AvatarGenerator:
         """Forget the avatar."""
         self._avatar = self._renderer = self._fitted = self._ground = None
 
-    def generate(self, request: GenerationRequest) -> GenerationResult:
+    def generate(self, request: GenerationRequest, progress: LoadProgress | None = None) -> GenerationResult:
         """Draw the frames of ``request``. Frames whose body is not valid come back empty (alpha 0).
 
         Raises

@@ -47,7 +47,7 @@ class PassthroughGenerator:
         if progress is not None:
             progress(1.0, "ready")
 
-    def generate(self, request: GenerationRequest) -> GenerationResult:
+    def generate(self, request: GenerationRequest, progress: LoadProgress | None = None) -> GenerationResult:
         """The request's own frames, with the softly dilated mask as alpha."""
         alpha = np.stack([soft_dilation(mask) for mask in request.masks])
         return GenerationResult(frames=request.frames.copy(), alpha=alpha, seed=request.seed, engine=self.name)

@@ -2,7 +2,8 @@
 
 A preview is the very pipeline on a *digest* of the clip: the frames around the wanted one, dense near it, so that motion
 and fit are as in the whole run, and ever sparser away from it, so that the scene behind the person is seen. Only the
-wanted frame is drawn. The digest and what its survey found are kept, so another avatar costs the drawing alone.
+wanted frame is drawn. With so few frames the scene is known less well than in the run: something that the person holds
+still for seconds, such as a racket, may stay in the preview where the run takes it out. The digest and what its survey found are kept, so another avatar costs the drawing alone.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from utils.video_probe import probe
 from utils.video_writer import VideoWriter
 
 #: Distances, in frames, of the digest's frames from the wanted one.
-DIGEST_STEPS = (0, 1, 2, 3, 4, 6, 8, 11, 15, 20, 26, 33, 41)
+DIGEST_STEPS = (0, 1, 2, 4, 8, 14, 21, 29, 38, 48, 59, 71)
 #: Constant rate factor of the digest: fine enough for grain and light to be measured on it.
 DIGEST_QUALITY = 4
 #: A person is good to pick from when this share of the frame's height is covered.

@@ -12,6 +12,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import fields
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -211,16 +212,10 @@ def _shares(run: RunFolder, info: VideoInfo, settings: ReplaceSettings) -> dict[
 
 def make_engine(settings: ReplaceSettings) -> Generator:
     """The engine that the settings ask for, its options checked, not yet loaded."""
-    options = EngineOptions(
-        avatar=settings.avatar,
-        reference=settings.reference,
-        checkpoint=settings.checkpoint or "",
-        prompt=settings.prompt,
-        negative_prompt=settings.negative_prompt,
-        edge_samples=settings.edge_samples,
-        shadow_rays=settings.shadow_rays,
-        occlusion_rays=settings.occlusion_rays,
-    )
+    chosen = {
+        f.name: getattr(settings, f.name) for f in fields(EngineOptions) if f.name in ReplaceSettings.model_fields
+    }
+    options = EngineOptions(**{**chosen, "checkpoint": settings.checkpoint or ""})
     return create_engine(settings.engine, options)
 
 
@@ -308,6 +303,8 @@ def draw_segment(
     state = begin_segment(shot, segment)
     with SegmentWriter(path, segment) as writer, closing(prefetch(_pairs(reader, plates, segment))) as pairs:
         for chunk in chunks(shot, state, pairs):
+            before = done + chunk.start - segment.start
+            chunk.step = partial(_report_step, shot, before, len(chunk.frames), total)
             for name, stage in PERFORM:
                 shot.progress.check()
                 started = time.monotonic()
@@ -323,6 +320,11 @@ def draw_segment(
             shot.progress.show(chunk.frames[-1], partial(_finished_frame, chunk))
             finished = done + chunk.frames.stop - segment.start
             shot.progress.report("generate", finished / total, f"frame {chunk.frames.stop} of {shot.info.frame_count}")
+
+
+def _report_step(shot: Shot, before: int, count: int, total: int, share: float, text: str) -> None:
+    """Pass on how far the engine is with ``count`` of ``total`` frames, ``before`` of which were done earlier."""
+    shot.progress.report("generate", (before + share * count) / total, text)
 
 
 def _finished_frame(chunk: Chunk) -> np.ndarray:

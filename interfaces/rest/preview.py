@@ -1,0 +1,112 @@
+"""``/people`` and ``/preview``: what can be seen before the whole clip is paid for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import anyio
+from fastapi import APIRouter, Request
+
+from core.errors import SettingError
+from core.settings import ReplaceSettings
+from interfaces.jobs.claim import UPLOADS
+from interfaces.jobs.limits import check_clip, check_picture
+from interfaces.rest.errors import responses
+from interfaces.rest.form import Form, Upload, read_form, schema
+from interfaces.rest.models import People, Person, PreviewPictures
+from interfaces.rest.pictures import data_url
+from interfaces.rest.runs import FILES, TEXTS, settings_of
+from interfaces.services import Services
+
+PREVIEW_TEXTS = {
+    **{name: TEXTS[name] for name in ("preset", "settings")},
+    "frame": "Index of the frame, from 0; one near the middle where it is left out.",
+}
+PEOPLE_TEXTS = {name: TEXTS[name] for name in ("preset", "settings")}
+
+T = TypeVar("T")
+
+
+def router(services: Services) -> APIRouter:
+    """The routes."""
+    routes = APIRouter(tags=["preview"])
+    studio, limits = services.studio, services.settings
+    read = partial(read_form, folder=services.queue.root / UPLOADS, limits=limits, files=tuple(FILES))
+    # The studio answers one call at a time: those that wait must not take the threads that answer everybody else.
+    line = anyio.CapacityLimiter(4)
+
+    def checked(form: Form) -> tuple[Upload, ReplaceSettings]:
+        from pipelines.replace.preview import clip_facts
+
+        clip = form.clip()
+        _, settings = settings_of(form)
+        if settings.reference is not None:
+            check_picture(settings.reference)
+        facts = clip_facts(clip.path, clip.name)
+        check_clip(facts.size, facts.duration_s, limits)
+        return clip, settings
+
+    async def in_line(work: Callable[[Form], T], form: Form) -> T:
+        return await anyio.to_thread.run_sync(work, form, limiter=line)
+
+    def find(form: Form) -> People:
+        clip, settings = checked(form)
+        found = studio.people(clip.path, settings)
+        people = [Person(xyxy=p.xyxy, score=p.score, point=p.point) for p in found.people]
+        height, width = found.rgb.shape[:2]
+        return People(frame=found.frame, size=(width, height), people=people, picture=data_url(found.rgb))
+
+    def draw(form: Form) -> PreviewPictures:
+        clip, settings = checked(form)
+        made = studio.preview(clip.path, settings, frame_of(form))
+        return PreviewPictures(
+            frame=made.frame,
+            seconds=made.seconds,
+            warnings=list(made.warnings),
+            source=data_url(made.source),
+            result=data_url(made.result),
+        )
+
+    @routes.post(
+        "/people",
+        summary="Who is to be seen in a clip",
+        response_model=People,
+        responses=responses(413, 415, 422, 503),
+        openapi_extra=schema(PEOPLE_TEXTS, FILES),
+    )
+    async def people(request: Request) -> Any:
+        """The first good frame and the people in it; a person's `point` goes into the setting `person`."""
+        async with read(request, texts=tuple(PEOPLE_TEXTS)) as form:
+            return await in_line(find, form)
+
+    @routes.post(
+        "/preview",
+        summary="One frame in its final look",
+        response_model=PreviewPictures,
+        responses=responses(413, 415, 422, 503),
+        openapi_extra=schema(PREVIEW_TEXTS, FILES),
+    )
+    async def preview(request: Request) -> Any:
+        """Takes seconds, and shows what the whole run would make of the frame."""
+        async with read(request, texts=tuple(PREVIEW_TEXTS)) as form:
+            return await in_line(draw, form)
+
+    return routes
+
+
+def frame_of(form: Form) -> int | None:
+    """The frame that a form asks for.
+
+    Raises
+    ------
+    SettingError
+        It is no whole number.
+    """
+    text = form.texts.get("frame", "").strip()
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 10):
+        raise SettingError("frame", "The frame is no whole number from 0 on.", "Leave it out for one near the middle.")
+    return int(text)
