@@ -1,4 +1,4 @@
-# Two commands matter: `make demo` and `make test`. Both work on a bare machine with Python 3.11 or 3.12.
+# Three commands matter: `make app`, `make demo` and `make test`. They work on a bare machine with Python 3.11 or 3.12.
 
 VENV ?= .venv
 # The first interpreter of a version that all requirements are built for.
@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 BIN := $(VENV)/bin
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help setup demo test lint types unit measure bench thumbnails clean
+.PHONY: help setup app demo test lint types chromium unit measure bench thumbnails clean
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 14
@@ -25,6 +25,9 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
 setup: $(VENV)/.runtime  ## Create .venv, install, and build the body model's cache.
 	$(BIN)/python app.py doctor --prepare
 
+app: $(VENV)/.runtime  ## Start the web app on http://127.0.0.1:7860.
+	$(BIN)/python app.py
+
 demo: $(VENV)/.runtime  ## Replace the person in the bundled clip; prints the run folder.
 	$(BIN)/python app.py replace assets/demo/walk.mp4
 
@@ -38,7 +41,10 @@ lint: $(VENV)/.dev  ## Style and import rules.
 types: $(VENV)/.dev  ## Static types.
 	$(BIN)/mypy
 
-unit: $(VENV)/.dev  ## The tests, on real parts.
+chromium:  ## Install the browser that the page's tests drive, where there is none.
+	scripts/ensure_chromium.sh
+
+unit: $(VENV)/.dev chromium  ## The tests, on real parts.
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term
 
 measure: $(VENV)/.dev  ## Run the quality measures on the footage in ../shared and print the table.

@@ -2,8 +2,10 @@
 
 A preview is the very pipeline on a *digest* of the clip: the frames around the wanted one, dense near it, so that motion
 and fit are as in the whole run, and ever sparser away from it, so that the scene behind the person is seen. Only the
-wanted frame is drawn. With so few frames the scene is known less well than in the run: something that the person holds
-still for seconds, such as a racket, may stay in the preview where the run takes it out. The digest and what its survey found are kept, so another avatar costs the drawing alone.
+wanted frame is drawn. The digest and what its survey found are kept, so another avatar costs the drawing alone.
+
+With so few frames the scene is known less well than in the run: something that the person holds still for seconds, such
+as a racket, may stay in the preview where the run takes it out.
 """
 
 from __future__ import annotations

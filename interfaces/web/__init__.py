@@ -1,0 +1,1 @@
+"""The web page: Gradio components and the scripts and styles behind them."""
