@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 WORK_MS = 240_000
 WIDTHS = {"desktop": (1440, 1000), "phone": (390, 844)}
 #: What moves with the window would lie across a picture of the whole page.
-STILL = ".us-go, .us-stage-column { position: relative !important; }"
+STILL = ".us-go, .us-stage-column { position: relative !important; top: auto !important; }"
 
 
 class Stage:
