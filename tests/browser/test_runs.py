@@ -119,19 +119,24 @@ def test_cards_are_chosen_with_the_keyboard(stage):
     expect(stage.chosen("us-preset")).to_have_value("fast")
 
 
+def turned_away(page, url: str) -> bool:
+    """Whether the server asks for a password; Chromium may make an error page of its own of that."""
+    try:
+        answer = page.goto(url)
+    except PlaywrightError as error:
+        return "ERR_INVALID_AUTH_CREDENTIALS" in error.message
+    return answer.status == 401
+
+
 def test_a_wrong_password_is_turned_away_and_the_right_one_works(browser, small_clip, tmp_path):
     app = AppProcess("--output", str(tmp_path), env={"UNDERSTUDY_AUTH": "nora:open sesame"})
     try:
-        asked = browser.new_context()
-        answer = asked.new_page().goto(app.url)
-        assert answer.status == 401
-        assert "password" in answer.text()
-        asked.close()
-
-        wrong = browser.new_context(http_credentials={"username": "nora", "password": "wrong"})
-        with pytest.raises(PlaywrightError, match="ERR_INVALID_AUTH_CREDENTIALS"):
-            wrong.new_page().goto(app.url)
-        wrong.close()
+        for credentials in (None, {"username": "nora", "password": "wrong"}):
+            context = browser.new_context(http_credentials=credentials)
+            page = context.new_page()
+            assert turned_away(page, app.url)
+            assert page.locator("#us-clip").count() == 0
+            context.close()
 
         right = {"username": "nora", "password": "open sesame"}
         with Stage.open(browser, app.url, SCREENSHOTS, http_credentials=right) as stage:
