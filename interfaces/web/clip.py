@@ -12,6 +12,7 @@ from pathlib import Path
 
 from core.settings import ServerSettings
 from interfaces.jobs.limits import check_clip, check_upload_size
+from interfaces.web.parts import duration
 from pipelines.replace.preview import ClipFacts, clip_facts
 
 #: Folder under the output root in which Gradio keeps what was uploaded.
@@ -47,7 +48,7 @@ def limits_line(settings: ServerSettings) -> str:
         f"up to {settings.max_upload_mb / 1000:.3g} GB"
         if settings.max_upload_mb >= 1000
         else f"up to {settings.max_upload_mb} MB",
-        f"{settings.max_duration_s / 60:.3g} min",
+        duration(settings.max_duration_s),
         f"{settings.max_pixels / 1e6:.2g} megapixels",
     ]
     allowed = ", ".join(parts)

@@ -40,7 +40,7 @@ class Form:
         first = _default_engine(cards)
         with gr.Column(elem_classes="us-engines"):
             self.widgets["engine"] = choice_cards(
-                "Engine", [engine_card(card) for card in cards], first.name, elem_id="us-engine", look="row"
+                "Engine", [engine_card(card) for card in cards], first.name, elem_id="us-engine", look="pair"
             )
         people = avatars()
         self.widgets["avatar"] = choice_cards(

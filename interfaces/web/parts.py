@@ -50,7 +50,7 @@ def choice_cards(legend: str, choices: Sequence[dict[str, Any]], value: str, *, 
         ``value`` and ``title`` of each card; where wanted ``text``, ``note``, ``image``, ``badge``, ``command``,
         ``hover`` and ``disabled``.
     look:
-        ``list``, ``row`` or ``gallery``.
+        ``row``, ``pair`` (two beside each other) or ``gallery``.
     """
     return component(
         "cards",

@@ -71,6 +71,13 @@
       dialog.showModal();
     });
 
+  // Gradio's player reports every clip that the browser has no codec for. The page says itself what is a video and what is
+  // not, and such a clip can be run like any other.
+  new MutationObserver(() => {
+    for (const toast of document.querySelectorAll(".toast-body"))
+      if (toast.textContent.includes("Video not playable")) toast.parentElement.style.display = "none";
+  }).observe(document.body, { childList: true, subtree: true });
+
   // -- dark and light ------------------------------------------------------------------------------------------------
 
   const wanted = () => {

@@ -15,7 +15,7 @@
       "button",
       {
         type: "button",
-        class: `us-person${top < 0.1 * value.height ? " high" : ""}`,
+        class: `us-person${top < 0.1 * value.height ? " high" : ""}${left > 0.6 * value.width ? " right" : ""}`,
         style,
         "aria-pressed": String(index === picked),
         "aria-label": `Person ${index + 1} of ${value.people.length}`,
