@@ -120,6 +120,49 @@ class ReplaceSettings(Settings):
         True, "Keep what stands in front of the person in front of the new one.", group="survey", label="Keep occluders"
     )
 
+    generation_size: int = setting(
+        768,
+        "Longer side of the picture that a diffusion engine draws, pixels.",
+        group="perform",
+        step=64,
+        ge=64,
+        le=2048,
+    )
+    steps: int = setting(0, "Denoising steps; 0 takes what the engine is made for.", group="perform", ge=0, le=100)
+    few_step: bool = setting(
+        False, "Draw in four to eight denoising steps, with weights made for it.", group="perform", label="Few steps"
+    )
+    guidance: float | None = setting(
+        None,
+        "How closely the prompt is followed; empty takes what the engine is made for.",
+        group="perform",
+        ge=0,
+        le=20,
+    )
+    denoising_strength: float = setting(
+        0.75,
+        "How much a diffusion engine may change what it starts from; 1 starts from noise.",
+        group="perform",
+        ge=0,
+        le=1,
+    )
+    start_from: Literal["previous", "avatar", "source"] = setting(
+        "avatar",
+        "What a diffusion engine starts from: its previous frame moved along, the avatar's picture, or the source.",
+        group="perform",
+    )
+    pose_weight: float = setting(
+        1.0, "How much the skeleton steers a diffusion engine; 0 leaves it out.", group="perform", ge=0, le=2
+    )
+    depth_weight: float = setting(
+        0.6, "How much the body's depth steers a diffusion engine; 0 leaves it out.", group="perform", ge=0, le=2
+    )
+    canny_weight: float = setting(
+        0.0, "How much the source's edges steer a diffusion engine; 0 leaves them out.", group="perform", ge=0, le=2
+    )
+    motion_window: bool = setting(
+        False, "Draw several frames together with a motion network: steadier, slower, more memory.", group="perform"
+    )
     temporal_strength: float = setting(
         0.5, "How much the previous frame steadies this one, for engines that draw pixels.", group="perform", ge=0, le=1
     )

@@ -388,6 +388,8 @@ class GenerationRequest:
     """Control maps, for engines that ask for them."""
     carried: np.ndarray | None = None
     """(C, H, W, 3) uint8, the last results of the previous call, for engines that continue from them."""
+    landmarks: np.ndarray | None = None
+    """(N, 33, 4) float32, the person's landmarks in crop pixels: x, y, z, visibility."""
 
     def __post_init__(self) -> None:
         count, height, width = self.masks.shape

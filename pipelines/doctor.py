@@ -148,6 +148,14 @@ def _avatars() -> Finding:
     return Finding("avatars", bool(names), ", ".join(names) or "none in assets/avatars")
 
 
+def _weights() -> Finding:
+    from pipelines import weights
+
+    ready = weights.ready()
+    remedy = "" if ready else "Only the diffusion engines need some: python app.py weights list."
+    return Finding("weights", bool(ready), ", ".join(ready) or "none", remedy, needed=False)
+
+
 def _writable() -> Finding:
     folder = Path("outputs") if Path("outputs").is_dir() else Path()
     try:
@@ -168,6 +176,7 @@ def _findings() -> Iterator[Finding]:
         yield _encoder()
         yield _avatars()
         yield _body_cache()
+    yield _weights()
     yield _gpu()
     yield _memory()
     yield _disk(Path())

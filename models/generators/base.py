@@ -97,6 +97,26 @@ class EngineOptions:
     disc are shared out over neighbouring pixels, so one ray is good and four are smooth."""
     occlusion_rays: int = 16
     """Rays into the sky for each occlusion sample, 0..64; 0 uses the rest pose's occlusion alone."""
+    generation_size: int = 768
+    """Longer side of the picture that a diffusion engine draws, pixels."""
+    steps: int = 0
+    """Denoising steps; 0 takes what the engine is made for."""
+    few_step: bool = False
+    """Few denoising steps, with weights made for it."""
+    guidance: float | None = None
+    """Classifier-free guidance scale; ``None`` takes what the engine is made for."""
+    denoising_strength: float = 0.75
+    """How much a diffusion engine may change what it starts from, 0..1; 1 starts from noise."""
+    start_from: Literal["previous", "avatar", "source"] = "avatar"
+    """What a diffusion engine starts from."""
+    pose_weight: float = 1.0
+    """Conditioning scale of the pose ControlNet; 0 leaves it out."""
+    depth_weight: float = 0.6
+    """Conditioning scale of the depth ControlNet; 0 leaves it out."""
+    canny_weight: float = 0.0
+    """Conditioning scale of the edge ControlNet; 0 leaves it out."""
+    motion_window: bool = False
+    """Draw several frames together with a motion network."""
     device: str = ""
     """``cpu``, ``cuda``, ``cuda:1``, ...; empty takes the best there is."""
 

@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 
 from core.errors import StageError
-from core.types import ControlMaps, FootContacts, GenerationRequest, GenerationResult, Segment
-from models.controls import ControlSource, make_controls
+from core.types import COCO_FROM_LANDMARKS, ControlMaps, FootContacts, GenerationRequest, GenerationResult, Segment
+from models.controls import ControlSource, depth_reach, installed_depth_network, make_controls
 from models.generators.base import LoadProgress
 from models.memory import release_cuda_cache
 from pipelines.replace.checkpoints import Patch
@@ -160,9 +160,18 @@ def control(shot: Shot, chunk: Chunk) -> None:
         body=body,
         motion_body=motion_body,
         shot=shot.look,
-        controls=_control_maps(needs.controls, frames, track.keypoints[chunk.start : chunk.start + count], H_crop),
         carried=state.carried,
+        landmarks=_in_crop(track.landmarks[chunk.start : chunk.start + count], H_crop),
     )
+    chunk.request = replace(chunk.request, controls=_control_maps(shot, chunk.request))
+
+
+def _in_crop(landmarks: np.ndarray, H_crop: np.ndarray) -> np.ndarray:
+    """(N, 33, 4) landmarks of source pixels in crop pixels."""
+    moved = landmarks.copy()
+    for row, H in zip(moved, H_crop, strict=True):
+        row[:, :2] = transforms.apply(H, row[:, :2])
+    return moved
 
 
 def _warped(image: np.ndarray, H: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -170,15 +179,22 @@ def _warped(image: np.ndarray, H: np.ndarray, size: tuple[int, int]) -> np.ndarr
     return transforms.warp(image, H, size, interpolation=cv2.INTER_LANCZOS4)
 
 
-def _control_maps(
-    names: tuple[str, ...], frames: np.ndarray, keypoints: np.ndarray, H_crop: np.ndarray
-) -> ControlMaps | None:
+def _control_maps(shot: Shot, request: GenerationRequest) -> ControlMaps | None:
+    names = shot.engine.capabilities.controls
     if not names:
         return None
-    moved = keypoints.copy()
-    for row, H in zip(moved, H_crop, strict=True):
-        row[:, :2] = transforms.apply(H, row[:, :2])
-    return make_controls(names, ControlSource(frames, moved))
+    assert request.landmarks is not None
+    source = ControlSource(
+        request.frames,
+        request.landmarks[:, COCO_FROM_LANDMARKS][..., [0, 1, 3]],
+        scale=shot.settings.generation_size / max(request.masks.shape[1:]),
+        body=request.body,
+        H_crop_source=request.H_crop_source,
+        masks=request.masks,
+        reach=None if shot.body is None else depth_reach(shot.body),
+        find_network=installed_depth_network,
+    )
+    return make_controls(names, source)
 
 
 def generate(shot: Shot, chunk: Chunk) -> None:
@@ -221,6 +237,7 @@ def _padded(request: GenerationRequest, extra: int) -> GenerationRequest:
         plate=None if request.plate is None else repeat(request.plate),
         body=None if request.body is None else request.body.at(rows),
         motion_body=None if request.motion_body is None else request.motion_body.at(motion_rows),
+        landmarks=None if request.landmarks is None else repeat(request.landmarks),
         controls=None
         if request.controls is None
         else ControlMaps({k: repeat(v) for k, v in request.controls.maps.items()}),

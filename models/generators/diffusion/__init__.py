@@ -1,0 +1,1 @@
+"""The parts of the Stable Diffusion engine, one noun a file. Torch and diffusers are imported only where they are used."""

@@ -1,0 +1,1 @@
+"""The parts of the wan-animate engine: what the network is shown, and how it is loaded."""
