@@ -94,6 +94,7 @@ class RunFolder:
             "source": str(source.resolve()),
             "settings": settings,
             "stages": {},
+            "vram_mb": {},
             "metrics": {},
             "warnings": [],
         }
@@ -184,6 +185,13 @@ class RunFolder:
         """Add to a stage's time; written with the next :meth:`update`."""
         stages = self.record["stages"]
         stages[stage] = round(stages.get(stage, 0.0) + seconds, 3)
+
+    def add_vram(self, stage: str, peak_mb: float | None) -> None:
+        """Keep the most graphics memory that a stage took, MB; ``None`` without a card."""
+        if peak_mb is not None:
+            # Folders of earlier versions have no such entry.
+            peaks = self.record.setdefault("vram_mb", {})
+            peaks[stage] = max(peaks.get(stage, 0.0), round(peak_mb, 1))
 
     def save(self) -> None:
         """Write ``run.json`` atomically."""

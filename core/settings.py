@@ -120,6 +120,15 @@ class ReplaceSettings(Settings):
         True, "Keep what stands in front of the person in front of the new one.", group="survey", label="Keep occluders"
     )
 
+    vram_gb: float | None = setting(
+        None,
+        "Most graphics memory that a diffusion engine may take, GB; empty takes what is free.",
+        group="perform",
+        label="Graphics memory",
+        step=1,
+        ge=2,
+        le=512,
+    )
     generation_size: int = setting(
         768,
         "Longer side of the picture that a diffusion engine draws, pixels.",

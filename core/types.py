@@ -388,11 +388,17 @@ class GenerationRequest:
     """Control maps, for engines that ask for them."""
     carried: np.ndarray | None = None
     """(C, H, W, 3) uint8, the last results of the previous call, for engines that continue from them."""
+    given: np.ndarray | None = None
+    """(K, H, W, 3) uint8, K <= N: results for the first K frames, finished in the segment before. Engines that carry frames
+    give them back as they are and continue from them; others get none."""
     landmarks: np.ndarray | None = None
     """(N, 33, 4) float32, the person's landmarks in crop pixels: x, y, z, visibility."""
 
     def __post_init__(self) -> None:
         count, height, width = self.masks.shape
+        if self.given is not None:
+            _check(0 < len(self.given) <= count, f"{len(self.given)} frames are given of {count}")
+            _shape("given", self.given, len(self.given), height, width, 3)
         _shape("frames", self.frames, count, height, width, 3)
         _shape("H_crop_source", self.H_crop_source, count, 3, 3)
 

@@ -121,6 +121,19 @@ def free_gb(device: str) -> float:
     return psutil.virtual_memory().available / GIB
 
 
+def limit_vram(device: str, limit_gb: float | None) -> None:
+    """Let this process take no more than ``limit_gb`` GiB of an NVIDIA card; ``None`` lets it take all.
+
+    What goes beyond fails as if the card were full, and :func:`free_gb` counts with the limit. Other devices have no limit.
+    """
+    import torch
+
+    place = torch.device(device)
+    if place.type == "cuda":
+        total = torch.cuda.mem_get_info(place)[1] / GIB
+        torch.cuda.set_per_process_memory_fraction(1.0 if limit_gb is None else min(1.0, limit_gb / total), place)
+
+
 def _cuda_in_use() -> bool:
     """Whether torch was imported by somebody and has started CUDA; asking must not start it."""
     torch = sys.modules.get("torch")

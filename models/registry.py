@@ -10,6 +10,10 @@ from typing import Literal
 from core.errors import InputError
 from models.generators.base import Capabilities, EngineOptions, Generator
 
+#: How a diffusion engine samples, and in how much memory.
+SAMPLING = ("vram_gb", "generation_size", "steps", "few_step", "guidance")
+#: How much each ControlNet counts.
+CONTROL_WEIGHTS = ("pose_weight", "depth_weight", "canny_weight")
 #: The settings that say who plays the part; each engine reads some of them.
 Taken = Literal["avatar", "reference", "prompt", "negative_prompt", "checkpoint"]
 
@@ -34,6 +38,8 @@ class EngineCost:
     """Seconds for each frame, whatever its size."""
     megapixel_s: Callable[[EngineOptions], float] = lambda _options: 0.0
     """Seconds for each frame and megapixel of the person's box, by the options."""
+    frame_tflop: Callable[[EngineOptions], float] = lambda _options: 0.0
+    """Arithmetic of the networks for each frame, by the options, in 10^12 operations: what it takes depends on the device."""
     memory_mb: float = 0.0
     """Memory over that of the engines that draw nothing, MB."""
     memory_mb_per_megapixel: float = 0.0
@@ -50,12 +56,15 @@ class EngineEntry:
     """One line for lists and help."""
     factory: Callable[[EngineOptions], Generator]
     """Makes the engine; imports its module only then."""
-    capabilities: Callable[[], Capabilities]
-    """What it needs and promises, without making it: an engine that is not ready can be told about too."""
+    capabilities: Callable[[EngineOptions], Capabilities]
+    """What it needs and promises with some options, without making it: an engine that is not ready can be told about too.
+    Raises ``InputError`` for options that contradict each other."""
     takes: tuple[Taken, ...] = ()
-    """The settings that it reads."""
-    checkpoints: tuple[str, ...] = ()
-    """What ``checkpoint`` may be, where there is a choice; the first is the default."""
+    """The settings that it reads, of those that say who plays the part."""
+    settings: tuple[str, ...] = ()
+    """The other settings that are passed on to it and that it reads."""
+    checkpoints: Callable[[], tuple[str, ...]] = lambda: ()
+    """What ``checkpoint`` may be, by name, where there is a choice; the first is the default."""
     missing: Callable[[], Missing | None] = lambda: None
     """What it lacks on this machine. Cheap: loads no network, asks no server."""
     note: Callable[[], str] = lambda: ""
@@ -73,7 +82,7 @@ def _avatar(options: EngineOptions) -> Generator:
     return AvatarGenerator(options)
 
 
-def _avatar_capabilities() -> Capabilities:
+def _avatar_capabilities(_options: EngineOptions) -> Capabilities:
     from models.generators.avatar import AvatarGenerator
 
     return AvatarGenerator.capabilities
@@ -103,13 +112,73 @@ def _passthrough(_options: EngineOptions) -> Generator:
     return PassthroughGenerator()
 
 
-def _passthrough_capabilities() -> Capabilities:
+def _passthrough_capabilities(_options: EngineOptions) -> Capabilities:
     from models.generators.passthrough import PassthroughGenerator
 
     return PassthroughGenerator.capabilities
 
 
+# -- controlnet ----------------------------------------------------------------------------------------------------
+
+
+def _controlnet(options: EngineOptions) -> Generator:
+    from models.generators.controlnet import ControlNetGenerator
+
+    return ControlNetGenerator(options)
+
+
+def _controlnet_capabilities(options: EngineOptions) -> Capabilities:
+    from models.generators.diffusion.plan import make_plan
+
+    return make_plan(options).capabilities
+
+
+def _controlnet_tflop(options: EngineOptions) -> float:
+    from models.generators.diffusion.plan import make_plan
+
+    return make_plan(options).frame_tflop
+
+
+def _stable_diffusion_checkpoints() -> tuple[str, ...]:
+    from models import weights
+
+    return weights.checkpoint_names()
+
+
+def _diffusion_note() -> str:
+    return "Made for a graphics card; without one a frame takes many minutes."
+
+
+# -- wan-animate ---------------------------------------------------------------------------------------------------
+
+
+def _wan_animate(options: EngineOptions) -> Generator:
+    from models.generators.wan_animate import WanAnimateGenerator
+
+    return WanAnimateGenerator(options)
+
+
+def _wan_animate_capabilities(_options: EngineOptions) -> Capabilities:
+    from models.generators.wan_animate import WanAnimateGenerator
+
+    return WanAnimateGenerator.capabilities
+
+
+def _wan_animate_tflop(options: EngineOptions) -> float:
+    from models.generators.wan.arithmetic import frame_tflop
+
+    return frame_tflop(options)
+
+
 # -- the table -----------------------------------------------------------------------------------------------------
+
+
+def _missing_weights(*names: str) -> Missing | None:
+    """The first of some weight sets that is not on disk."""
+    from models import weights
+
+    lacking = weights.missing(*names)
+    return None if lacking is None else Missing(*lacking)
 
 
 def _missing_package(*modules: str) -> Missing | None:
@@ -129,6 +198,7 @@ ENGINES: dict[str, EngineEntry] = {
             _avatar,
             _avatar_capabilities,
             takes=("avatar",),
+            settings=("edge_samples", "shadow_rays", "occlusion_rays"),
             missing=_avatar_missing,
             note=_avatar_note,
             cost=EngineCost(load_s=0.2, frame_s=0.036, megapixel_s=_avatar_megapixel_s, memory_mb=205),
@@ -139,6 +209,30 @@ ENGINES: dict[str, EngineEntry] = {
             _passthrough,
             _passthrough_capabilities,
             cost=EngineCost(frame_s=0.001),
+        ),
+        EngineEntry(
+            "controlnet",
+            "draws a photo-like person with Stable Diffusion 1.5 and ControlNets, from words or a picture",
+            _controlnet,
+            _controlnet_capabilities,
+            takes=("avatar", "reference", "prompt", "negative_prompt", "checkpoint"),
+            settings=(*SAMPLING, "denoising_strength", "start_from", *CONTROL_WEIGHTS, "motion_window"),
+            checkpoints=_stable_diffusion_checkpoints,
+            missing=lambda: _missing_weights("controlnet-sd15"),
+            note=_diffusion_note,
+            cost=EngineCost(load_s=30, frame_s=0.1, frame_tflop=_controlnet_tflop, memory_mb=9000),
+        ),
+        EngineEntry(
+            "wan-animate",
+            "draws the person of a picture with Wan2.2-Animate, a video model; 12 GB of graphics memory or more",
+            _wan_animate,
+            _wan_animate_capabilities,
+            takes=("avatar", "reference", "prompt", "negative_prompt", "checkpoint"),
+            settings=SAMPLING,
+            checkpoints=lambda: ("bf16", "int8"),
+            missing=lambda: _missing_weights("wan-animate"),
+            note=_diffusion_note,
+            cost=EngineCost(load_s=180, frame_s=0.1, frame_tflop=_wan_animate_tflop, memory_mb=40_000),
         ),
     )
 }

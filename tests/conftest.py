@@ -40,6 +40,17 @@ def small_clip(tmp_path_factory, demo_clip) -> Path:
     return clips.demo_cut(demo_clip, tmp_path_factory.mktemp("clip"))
 
 
+@pytest.fixture(scope="session")
+def toy_weights(tmp_path_factory) -> Path:
+    """A weights folder with the sets of both diffusion engines: the true networks, a few channels wide. Only read."""
+    from tests.models import tiny_diffusion, tiny_wan
+
+    root = tmp_path_factory.mktemp("toy_weights")
+    tiny_diffusion.save_all(root)
+    tiny_wan.write_weights(root)
+    return root
+
+
 @pytest.fixture
 def app():
     """Run ``python app.py ...`` as a user does."""

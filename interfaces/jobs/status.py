@@ -20,7 +20,7 @@ FINAL = ("done", "failed", "cancelled")
 #: Entries of ``run.json`` that anybody who may see the run may see; paths and bookkeeping are not among them.
 _PUBLIC = (
     "kind", "created", "name", "preset", "error", "warnings", "frames_in", "frames_out", "fps", "size", "segments",
-    "stages", "metrics", "versions", "device", "peak_rss_mb", "peak_vram_mb",
+    "stages", "metrics", "versions", "device", "peak_rss_mb", "peak_vram_mb", "vram_mb",
 )  # fmt: skip
 
 #: The folders of an absolute path in a message.

@@ -97,6 +97,8 @@ class EngineOptions:
     disc are shared out over neighbouring pixels, so one ray is good and four are smooth."""
     occlusion_rays: int = 16
     """Rays into the sky for each occlusion sample, 0..64; 0 uses the rest pose's occlusion alone."""
+    vram_gb: float | None = None
+    """Most graphics memory that it may take, GB; ``None`` takes what is free."""
     generation_size: int = 768
     """Longer side of the picture that a diffusion engine draws, pixels."""
     steps: int = 0

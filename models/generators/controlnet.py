@@ -20,10 +20,11 @@ from models.generators.diffusion.canvas import Canvas, Sheet, soft_mask, whole_c
 from models.generators.diffusion.noise import MovingNoise
 from models.generators.diffusion.plan import make_plan
 from models.generators.diffusion.start import Motion, background, moved_on, with_avatar
-from models.memory import Batches, choose_device
+from models.memory import Batches, choose_device, limit_vram
 
 if TYPE_CHECKING:
     from models.generators.diffusion.drawing import Drawer
+    from models.generators.diffusion.loading import Networks
 
 
 @dataclass
@@ -60,8 +61,13 @@ class ControlNetGenerator:
 
     name = "controlnet"
 
-    def __init__(self, options: EngineOptions) -> None:
+    def __init__(self, options: EngineOptions, networks: Networks | None = None) -> None:
         """Check the options and that the weights are there.
+
+        Parameters
+        ----------
+        networks:
+            Draw with these instead of the weights on disk. They are kept until the engine itself goes.
 
         Raises
         ------
@@ -73,14 +79,15 @@ class ControlNetGenerator:
         self.options = options
         self.plan = make_plan(options)
         self.device = choose_device(options.device)
-        for name in self.plan.weights:
-            weights.require(name)
-        weights.checkpoint(options.checkpoint)
+        if networks is None:
+            for name in self.plan.weights:
+                weights.require(name)
+            weights.checkpoint(options.checkpoint)
         if options.reference is not None and not options.reference.is_file():
             raise InputError(f"There is no file {options.reference}.", "Check the path of the reference picture.")
         self._avatar = _avatar(options) if self.plan.needs_avatar else None
+        self._given = networks
         self._drawer: Drawer | None = None
-        self._conditioning: Any = None
         self._batches: Batches | None = None
         self._memory: _Memory | None = None
         self._notes: tuple[str, ...] = ()
@@ -89,6 +96,11 @@ class ControlNetGenerator:
     def capabilities(self) -> Capabilities:
         """What these options need and promise."""
         return self.plan.capabilities
+
+    @property
+    def pipe(self) -> Any:
+        """The diffusers pipeline; ``None`` while it is not loaded."""
+        return None if self._drawer is None else self._drawer.pipe
 
     # -- loading ---------------------------------------------------------------------------------------------------
 
@@ -109,13 +121,23 @@ class ControlNetGenerator:
             self._load_networks(progress or (lambda _share, _text: None))
 
     def _load_networks(self, report: LoadProgress) -> None:
+        from models.generators.diffusion import drawing
+        from models.generators.diffusion.loading import load_networks
+
+        networks = self._given
+        if networks is None:
+            dtype = drawing.network_dtype(self.device)
+            networks = load_networks(self.plan, self.options.checkpoint, dtype, report)
+        self.adopt(networks, report)
+
+    def adopt(self, networks: Networks, report: LoadProgress) -> None:
+        """Draw with these networks: encode the prompt, and put them on the device as far as they fit."""
         from models.generators.diffusion import conditioning, drawing
         from models.generators.diffusion.inpainting import InpaintDrawer
-        from models.generators.diffusion.loading import load_networks
         from models.generators.diffusion.windows import WindowDrawer
 
         plan = self.plan
-        networks = load_networks(plan, self.options.checkpoint, drawing.network_dtype(self.device), report)
+        limit_vram(self.device, self.options.vram_gb)
         size = (plan.size, plan.size)
         need_gb = drawing.needed_gb(networks, drawing.frame_gb(plan, size, self.device))
         drawer = WindowDrawer(networks, plan) if plan.window else InpaintDrawer(networks, plan)

@@ -19,10 +19,10 @@ from models.generators.base import Capabilities, EngineOptions, LoadProgress
 from models.generators.wan.checkpoint import parse_checkpoint
 from models.generators.wan.conditioning import Conditioning, conditioning, holes, resized, soft_edge
 from models.generators.wan.faces import cut_faces, face_boxes, steady_boxes
-from models.generators.wan.loading import LoadPlan, Networks, load_networks
+from models.generators.wan.loading import LoadPlan, Networks, load_networks, lora_files
 from models.generators.wan.prompts import NEGATIVE_PROMPT, PROMPT
 from models.generators.wan.reference import avatar_portrait, check_reference, fitted, read_reference
-from models.memory import Batches, choose_device, release_cuda_cache
+from models.memory import Batches, choose_device, limit_vram, release_cuda_cache
 
 #: Frames of one call, those carried over included; the model was trained on this number.
 FRAMES_PER_CALL = 77
@@ -32,6 +32,16 @@ CARRIED = 5
 STEPS, FEW_STEPS = 20, 6
 #: Without guidance; the model is made for that, and it takes half the time.
 GUIDANCE = 1.0
+
+
+def step_count(options: EngineOptions) -> int:
+    """Denoising steps of a call."""
+    return options.steps or (FEW_STEPS if options.few_step else STEPS)
+
+
+def guidance_scale(options: EngineOptions) -> float:
+    """Classifier-free guidance scale; none at 1."""
+    return GUIDANCE if options.guidance is None else options.guidance
 
 
 @dataclass(frozen=True)
@@ -68,8 +78,19 @@ class WanAnimateGenerator:
     )
 
     def __init__(self, options: EngineOptions) -> None:
+        """Check the options and that the weights are there.
+
+        Raises
+        ------
+        core.errors.InputError
+            An unknown checkpoint or avatar, or a reference that is no picture.
+        core.errors.ModelUnavailable
+            Weights that are not on disk, or a package that the checkpoint needs; the hint names the command that gets it.
+        """
         self.options = options
         self._checkpoint = parse_checkpoint(options.checkpoint)
+        self._checkpoint.weights()
+        lora_files(options.few_step)
         if options.reference is not None:
             check_reference(options.reference)
         else:
@@ -84,12 +105,12 @@ class WanAnimateGenerator:
     @property
     def steps(self) -> int:
         """Denoising steps of a call."""
-        return self.options.steps or (FEW_STEPS if self.options.few_step else STEPS)
+        return step_count(self.options)
 
     @property
     def guidance(self) -> float:
         """Classifier-free guidance scale."""
-        return GUIDANCE if self.options.guidance is None else self.options.guidance
+        return guidance_scale(self.options)
 
     def load(self, progress: LoadProgress | None = None) -> None:
         """Load the networks and read the reference picture, the first time; forget the frames of earlier calls.
@@ -106,6 +127,7 @@ class WanAnimateGenerator:
             return
         report = progress or (lambda _share, _text: None)
         device = choose_device(self.options.device)
+        limit_vram(device, self.options.vram_gb)
         prompts = [self.options.prompt or PROMPT]
         if self.guidance > 1:
             prompts.append(self.options.negative_prompt or NEGATIVE_PROMPT)
@@ -151,14 +173,26 @@ class WanAnimateGenerator:
         hole = holes(request.masks)
         tail = self._continued(request)
         shown, boxes = self._shown(request, hole, tail)
-        call = _Calls(self, request, shown, tail.shown if tail is not None else None, progress)
-        drawn, warnings = self._batches.run(call.draw, range(len(request)))
-        height, width = request.masks.shape[1:]
-        results = resized(np.stack(drawn), (width, height))
+        before, known = (tail.shown if tail is not None else None), 0
+        if request.given is not None:
+            known = len(request.given)
+            finished = shown.at(slice(0, known)).kept(resized(request.given, shown.size))
+            before = finished.at(slice(-carried_count(known), None))
+        call = _Calls(self, request, shown, before, progress)
+        drawn, warnings = self._batches.run(call.draw, range(known, len(request)))
+        results = self._in_crop(request, drawn)
         assert call.before is not None
         self._tail = _Tail(request.start + len(request), results[-CARRIED:].copy(), call.before, boxes)
         alpha = np.stack([soft_edge(mask) for mask in hole])
         return GenerationResult(results, alpha, request.seed, self.name, warnings=tuple(warnings))
+
+    def _in_crop(self, request: GenerationRequest, drawn: list[np.ndarray]) -> np.ndarray:
+        """(N, H, W, 3) uint8: what was given and what was drawn, in crop pixels."""
+        height, width = request.masks.shape[1:]
+        parts = [] if request.given is None else [request.given]
+        if drawn:
+            parts.append(resized(np.stack(drawn), (width, height)))
+        return np.concatenate(parts)
 
     def _read_picture(self, report: LoadProgress) -> None:
         reference = self.options.reference

@@ -10,6 +10,8 @@ from __future__ import annotations
 from core.settings import ReplaceSettings
 from models.generators.base import Capabilities, EngineOptions
 from models.registry import EngineCost, engine_entry
+from pipelines.machine import gpus
+from pipelines.replace.engine import engine_options
 
 #: Seconds to start Python and to import what a run needs; they stand in no stage.
 START_S = 1.2
@@ -26,6 +28,9 @@ FIT = {"quick": (0.08, 0.0071), "thorough": (0.09, 0.0086), "best": (0.30, 0.014
 COMPARISON_MEGAPIXELS = 0.5
 #: How much longer each step of the rate factor takes to encode, downwards from the default.
 FINER, DEFAULT_QUALITY = 1.01, 14
+#: What a graphics card of the A40's class and two cores compute in a large network, 10^12 operations a second. Rough: 40 %
+#: of what the card's data sheet promises in half precision, and a matrix product timed on the cores.
+GPU_TFLOPS, CPU_TFLOPS = 60.0, 0.2
 #: Frames after which the caches of the survey are full.
 CACHED_FRAMES = 150
 
@@ -49,10 +54,11 @@ def stage_seconds(
     Raises
     ------
     InputError
-        There is no such engine.
+        There is no such engine, or its options contradict each other.
     """
     entry = engine_entry(settings.engine)
-    needs, cost = entry.capabilities(), entry.cost
+    options = engine_options(settings)
+    needs, cost = entry.capabilities(options), entry.cost
     picture = size[0] * size[1] / 1e6
     person = picture * person_share
     start, frame, megapixel = DETECT[settings.detector_complexity]
@@ -60,7 +66,7 @@ def stage_seconds(
     seconds = {
         "probe": 0.1 + frames * 0.0014 * picture,
         "detect": start + frames * (frame + megapixel * picture),
-        **_perform_seconds(frames, picture, person, settings, needs, cost),
+        **_perform_seconds(frames, picture, person, settings, needs, cost, options),
         "encode": 0.1 + frames * (0.016 * FINER ** (DEFAULT_QUALITY - settings.quality) * picture + comparison),
     }
     if wants_plate(settings, needs):
@@ -76,20 +82,22 @@ def stage_seconds(
 
 
 def _perform_seconds(
-    frames: int, picture: float, person: float, settings: ReplaceSettings, needs: Capabilities, cost: EngineCost
+    frames: int,
+    picture: float,
+    person: float,
+    settings: ReplaceSettings,
+    needs: Capabilities,
+    cost: EngineCost,
+    options: EngineOptions,
 ) -> dict[str, float]:
     """The second pass; ``picture`` and ``person`` in megapixels."""
-    options = EngineOptions(
-        edge_samples=settings.edge_samples,
-        shadow_rays=settings.shadow_rays,
-        occlusion_rays=settings.occlusion_rays,
-    )
+    networks = cost.frame_tflop(options) / (GPU_TFLOPS if gpus().cards else CPU_TFLOPS)
     resampled = needs.draws_in == "stable"
     reshake = (0.25 if needs.gives_motion and settings.shutter > 0 else 0.0) + (0.15 if resampled else 0.0)
     return {
         "load": cost.load_s,
         "control": frames * (0.088 if resampled else 0.02) * person,
-        "generate": frames * (cost.frame_s + cost.megapixel_s(options) * person),
+        "generate": frames * (cost.frame_s + networks + cost.megapixel_s(options) * person),
         "reshake": frames * reshake * person,
         "composite": frames * (0.0011 + 0.0106 * picture + 0.19 * person),
         "checkpoint": frames * (0.0022 + 0.144 * person),

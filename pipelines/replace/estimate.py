@@ -54,7 +54,8 @@ DAMAGE = (
 #: The settings that a run's time depends on.
 TELLING_SETTINGS = (
     "engine", "checkpoint", "detector_complexity", "plate", "plate_samples", "fit", "occluders", "edge_samples",
-    "shadow_rays", "occlusion_rays", "comparison", "quality",
+    "shadow_rays", "occlusion_rays", "comparison", "quality", "generation_size", "steps", "few_step", "guidance",
+    "denoising_strength", "start_from", "motion_window",
 )  # fmt: skip
 
 
@@ -129,7 +130,7 @@ def estimate(
     Raises
     ------
     InputError
-        There is no such engine.
+        There is no such engine, or its options contradict each other.
     """
     return foretell(past_runs(history), frames, size, settings, hourly_price=hourly_price, person_share=person_share)
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from core.runs import RunFolder
 from core.types import Segment, VideoInfo
-from models.memory import device_name, peak_vram_mb
+from models.memory import device_name
 from pipelines.replace.checkpoints import Patch, SegmentReader, segment_file
 from pipelines.replace.report import render_report
 from pipelines.replace.shot import Shot
@@ -168,13 +168,12 @@ def peak_rss_mb() -> float:
 def _conclude(shot: Shot, meter: QualityMeter, pairs: list[tuple[int, np.ndarray, np.ndarray]]) -> None:
     """Write the last entries of run.json and the report."""
     run = shot.run
-    vram = peak_vram_mb()
     run.update(
         frames_out=shot.info.frame_count,
         metrics={**meter.figures(), **shot.figures},
         device=device_name(),
         peak_rss_mb=round(peak_rss_mb(), 1),
-        peak_vram_mb=None if vram is None else round(vram, 1),
+        peak_vram_mb=max(run.record.get("vram_mb", {}).values(), default=None),
     )
     series = {f"{name} over the frames": values for name, values in meter.series().items() if values}
     text = render_report(run.record, series, pairs)

@@ -6,7 +6,7 @@ Each stage takes the shot and a :class:`Chunk` of consecutive frames and fills i
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -41,6 +41,8 @@ class SegmentState:
     """(len(segment), 4) int32 crop windows, in source or stabilised pixels as the engine draws."""
     steadier: TemporalSteadier
     foot_lock: FootLock
+    given: dict[int, Patch | None] = field(default_factory=dict)
+    """What the segment before has drawn of the first frames, for engines that continue from it: these stay as they are."""
     carried: np.ndarray | None = None
     """(C, H, W, 3) uint8, the last results, for engines that continue from them."""
     last_frame: int | None = None
@@ -74,8 +76,14 @@ class Chunk:
         return range(self.start, self.start + len(self.sources))
 
 
-def begin_segment(shot: Shot, segment: Segment) -> SegmentState:
-    """The state at a segment's start: crop windows fixed, everything that remembers reset."""
+def begin_segment(shot: Shot, segment: Segment, given: dict[int, Patch | None] | None = None) -> SegmentState:
+    """The state at a segment's start: crop windows fixed, everything that remembers reset.
+
+    Parameters
+    ----------
+    given:
+        The first frames as the segment before has drawn them, for engines that carry frames over.
+    """
     track, _, camera = shot.found
     boxes = _person_boxes(shot)[segment.start : segment.end].copy()
     boxes[~track.present[segment.start : segment.end]] = np.nan
@@ -86,7 +94,7 @@ def begin_segment(shot: Shot, segment: Segment) -> SegmentState:
     multiple = max(8, shot.engine.capabilities.size_multiple)
     windows = crop_boxes(boxes, margin=CROP_MARGIN, multiple=multiple)
     steadier = TemporalSteadier(shot.settings.temporal_strength)
-    return SegmentState(segment, windows, steadier, FootLock(shot.settings.foot_lock_strength))
+    return SegmentState(segment, windows, steadier, FootLock(shot.settings.foot_lock_strength), given or {})
 
 
 def _person_boxes(shot: Shot) -> np.ndarray:
@@ -105,7 +113,9 @@ def _person_boxes(shot: Shot) -> np.ndarray:
 def chunks(shot: Shot, state: SegmentState, frames: Iterator[tuple[np.ndarray, np.ndarray | None]]) -> Iterator[Chunk]:
     """Cut a segment's (source, plate) frames into groups for the engine; frames without the person are left out."""
     present = shot.found[0].present
+    # What was carried over counts as frames of the call: at the segment's start as frames that are given.
     most = shot.engine.capabilities.frames_per_call - shot.engine.capabilities.carried_frames
+    first = most + min(len(state.given), shot.engine.capabilities.carried_frames)
     group: list[tuple[np.ndarray, np.ndarray | None]] = []
     start = state.segment.start
 
@@ -116,7 +126,7 @@ def chunks(shot: Shot, state: SegmentState, frames: Iterator[tuple[np.ndarray, n
             group.clear()
 
     for index, pair in enumerate(frames, start=state.segment.start):
-        if not present[index] or len(group) == most:
+        if not present[index] or len(group) == (first if start == state.segment.start else most):
             yield from close()
         if present[index]:
             if not group:
@@ -161,9 +171,24 @@ def control(shot: Shot, chunk: Chunk) -> None:
         motion_body=motion_body,
         shot=shot.look,
         carried=state.carried,
+        given=_given(chunk, cut),
         landmarks=_in_crop(track.landmarks[chunk.start : chunk.start + count], H_crop),
     )
     chunk.request = replace(chunk.request, controls=_control_maps(shot, chunk.request))
+
+
+def _given(chunk: Chunk, cut: Sequence[Callable[[np.ndarray], np.ndarray]]) -> np.ndarray | None:
+    """(K, H, W, 3) the finished pictures of the chunk's first frames in crop pixels, where the segment before drew them."""
+    pictures = []
+    for source, frame, into_crop in zip(chunk.sources, chunk.frames, cut, strict=True):
+        if frame not in chunk.state.given:
+            break
+        picture, patch = source, chunk.state.given[frame]
+        if patch is not None:
+            picture = source.copy()
+            patch.paste(picture)
+        pictures.append(into_crop(picture))
+    return np.stack(pictures) if pictures else None
 
 
 def _in_crop(landmarks: np.ndarray, H_crop: np.ndarray) -> np.ndarray:
@@ -343,6 +368,11 @@ def composite(shot: Shot, chunk: Chunk) -> None:
         grain = shot.look.grain if shot.settings.grain else 0.0
         finish = Finish(feather=0, grain=grain, blur=shot.look.blur, seed=shot.settings.seed)
     for i, frame in enumerate(chunk.frames):
+        if frame in chunk.state.given:
+            patch = chunk.state.given[frame]
+            if patch is not None:
+                chunk.patches[frame] = patch
+            continue
         source = chunk.sources[i]
         plate = chunk.plates[i] if chunk.plates else source
         nothing = np.zeros(source.shape[:2], bool)

@@ -32,8 +32,9 @@ from core.types import Segment, VideoInfo
 from models.detector import PersonBox, create_detector
 from models.person_tracker import StartingPoint, choose_among, sight_people
 from pipelines.replace.checkpoints import segment_file
+from pipelines.replace.engine import make_engine
 from pipelines.replace.finish import FinishedFrames
-from pipelines.replace.processor import SURVEY, draw_segment, make_engine, probe_as
+from pipelines.replace.processor import SURVEY, draw_segment, probe_as
 from pipelines.replace.shot import Shot
 from pipelines.replace.survey import CHOOSING_FRAMES, spread
 from utils.person_track import Sighting
@@ -308,7 +309,7 @@ def _draw(shot: Shot, index: int) -> tuple[np.ndarray, np.ndarray]:
         plates = None
         if shot.removal is not None:
             plates = stack.enter_context(VideoReader(probe(shot.run.file("plate.mp4"))))
-        draw_segment(shot, segment, file, reader, plates, 0, 1)
+        draw_segment(shot, segment, file, reader, plates)
         finished = FinishedFrames(file.parent, (segment,))
         stack.callback(finished.close)
         source = reader.frame(index)

@@ -12,7 +12,6 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import fields
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -24,11 +23,12 @@ from core.progress import Progress
 from core.runs import RunFolder, sha256_of
 from core.settings import ReplaceSettings, make_settings
 from core.types import Segment, VideoInfo
-from models.generators.base import EngineOptions, Generator
-from models.registry import create_engine
+from models.generators.base import Generator
+from models.memory import peak_vram_mb, reset_peak
 from pipelines.machine import machine_key
 from pipelines.replace import finish, survey
-from pipelines.replace.checkpoints import SegmentWriter, is_finished, segment_file
+from pipelines.replace.checkpoints import Patch, SegmentReader, SegmentWriter, is_finished, segment_file
+from pipelines.replace.engine import make_engine
 from pipelines.replace.estimate import estimate
 from pipelines.replace.finish import save_thumbnail
 from pipelines.replace.perform import PERFORM, Chunk, begin_segment, chunks
@@ -210,15 +210,6 @@ def _shares(run: RunFolder, info: VideoInfo, settings: ReplaceSettings) -> dict[
     return shares
 
 
-def make_engine(settings: ReplaceSettings) -> Generator:
-    """The engine that the settings ask for, its options checked, not yet loaded."""
-    chosen = {
-        f.name: getattr(settings, f.name) for f in fields(EngineOptions) if f.name in ReplaceSettings.model_fields
-    }
-    options = EngineOptions(**{**chosen, "checkpoint": settings.checkpoint or ""})
-    return create_engine(settings.engine, options)
-
-
 def _frames(info: VideoInfo) -> dict[str, object]:
     return {"frames_in": info.frame_count, "frames_out": 0, "fps": str(info.rate), "size": list(info.size)}
 
@@ -258,17 +249,26 @@ def _work(shot: Shot) -> None:
 @contextmanager
 def _timed(shot: Shot, name: str) -> Iterator[None]:
     """Time a stage and note its peak memory; name the stage in errors that nobody foresaw."""
-    started = time.monotonic()
     try:
-        with shot.progress.stage(name):
+        with shot.progress.stage(name), _metered(shot, name):
             yield
     except UnderstudyError:
         raise
     except (ValueError, IndexError, KeyError, ArithmeticError, AssertionError, np.linalg.LinAlgError) as error:
         raise StageError(name, f"{type(error).__name__}: {error}") from error
+    shot.run.save()
+
+
+@contextmanager
+def _metered(shot: Shot, name: str) -> Iterator[None]:
+    """Note what a stage takes: seconds, and the peak of graphics memory."""
+    started = time.monotonic()
+    reset_peak()
+    try:
+        yield
     finally:
         shot.run.add_seconds(name, time.monotonic() - started)
-    shot.run.save()
+        shot.run.add_vram(name, peak_vram_mb())
 
 
 def perform(shot: Shot) -> None:
@@ -284,39 +284,67 @@ def perform(shot: Shot) -> None:
         for index, segment in enumerate(shot.segments):
             path = segment_file(folder, index)
             if not is_finished(path, segment):
-                draw_segment(shot, segment, path, reader, plates, done, total)
+                given = _given(shot, folder, index)
+                draw_segment(shot, segment, path, reader, plates, given=given, done=done, total=total)
             else:
                 shot.progress.skip("generate", (done + len(segment)) / total)
             done += len(segment)
     shot.run.save()
 
 
+def _given(shot: Shot, folder: Path, index: int) -> dict[int, Patch | None]:
+    """What an engine that carries frames continues from: the overlap as the segment before has drawn it.
+
+    Read back from the checkpoint, so that a resumed run continues from the very same pixels.
+    """
+    overlap = shot.segments[index].overlap
+    if index == 0 or not overlap or not shot.engine.capabilities.carried_frames:
+        return {}
+    start = shot.segments[index].start
+    with closing(SegmentReader(segment_file(folder, index - 1))) as before:
+        return {frame: before.patch(frame) for frame in range(start, start + overlap)}
+
+
 def draw_segment(
-    shot: Shot, segment: Segment, path: Path, reader: VideoReader, plates: VideoReader | None, done: int, total: int
+    shot: Shot,
+    segment: Segment,
+    path: Path,
+    reader: VideoReader,
+    plates: VideoReader | None,
+    *,
+    given: dict[int, Patch | None] | None = None,
+    done: int = 0,
+    total: int = 1,
 ) -> None:
-    """Draw one segment into its checkpoint. ``done`` of ``total`` frames were drawn before, for the progress."""
+    """Draw one segment into its checkpoint.
+
+    Parameters
+    ----------
+    given:
+        The overlap as the segment before has drawn it, for engines that carry frames over.
+    done, total:
+        How many frames of how many were drawn before, for the progress.
+    """
     if not shot.found[0].present[segment.start : segment.end].any():
         with SegmentWriter(path, segment):
             return
     # Every segment starts from nothing, so that a resumed run draws it as an unbroken one does.
     shot.engine.load()
-    state = begin_segment(shot, segment)
+    state = begin_segment(shot, segment, given)
     with SegmentWriter(path, segment) as writer, closing(prefetch(_pairs(reader, plates, segment))) as pairs:
         for chunk in chunks(shot, state, pairs):
             before = done + chunk.start - segment.start
             chunk.step = partial(_report_step, shot, before, len(chunk.frames), total)
             for name, stage in PERFORM:
                 shot.progress.check()
-                started = time.monotonic()
                 try:
-                    stage(shot, chunk)
+                    with _metered(shot, name):
+                        stage(shot, chunk)
                 except (ValueError, IndexError, ArithmeticError, np.linalg.LinAlgError) as error:
                     raise StageError(name, f"{type(error).__name__}: {error}", chunk.start) from error
-                shot.run.add_seconds(name, time.monotonic() - started)
-            started = time.monotonic()
-            for frame, patch in chunk.patches.items():
-                writer.add(frame, patch)
-            shot.run.add_seconds("checkpoint", time.monotonic() - started)
+            with _metered(shot, "checkpoint"):
+                for frame, patch in chunk.patches.items():
+                    writer.add(frame, patch)
             shot.progress.show(chunk.frames[-1], partial(_finished_frame, chunk))
             finished = done + chunk.frames.stop - segment.start
             shot.progress.report("generate", finished / total, f"frame {chunk.frames.stop} of {shot.info.frame_count}")
@@ -353,7 +381,6 @@ __all__ = [
     "SURVEY",
     "draw_segment",
     "enqueue_clip",
-    "make_engine",
     "perform",
     "probe_as",
     "replace_clip",

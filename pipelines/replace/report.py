@@ -113,6 +113,15 @@ def _stages(stages: dict[str, float], frames: int) -> str:
     return f'<div class="card"><table>{"".join(rows)}</table></div>'
 
 
+def _vram(record: dict[str, Any]) -> str:
+    """The most graphics memory and the stage that took it; empty without a card."""
+    peaks = record.get("vram_mb") or {}
+    if not peaks:
+        return ""
+    stage = max(peaks, key=lambda name: peaks[name])
+    return f" · peak graphics memory {peaks[stage]:.0f} MB ({html.escape(stage)})"
+
+
 def render_report(
     record: dict[str, Any],
     series: Mapping[str, Sequence[float | None]],
@@ -143,7 +152,7 @@ def render_report(
     clip = html.escape(str(record.get("name") or record["source"]))
     head = (
         f'<p class="soft">{clip} · {record["frames_out"]} frames · {record["fps"]} frames/s · '
-        f"{html.escape(str(record.get('device', '')))} · peak memory {record['peak_rss_mb']:.0f} MB</p>"
+        f"{html.escape(str(record.get('device', '')))} · peak memory {record['peak_rss_mb']:.0f} MB{_vram(record)}</p>"
     )
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'

@@ -7,7 +7,6 @@ import shutil
 from dataclasses import fields, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -21,21 +20,14 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from core.errors import Cancelled, InputError, ModelUnavailable, ResourceError
-from core.settings import ReplaceSettings
 from core.types import ControlMaps, GenerationRequest, GenerationResult
-from models import registry
 from models.body.anny_body import AnnyBody
 from models.generators.base import EngineOptions, Generator
 from models.generators.controlnet import ControlNetGenerator
 from models.generators.diffusion.canvas import FEATHER, REACH, Canvas
 from models.generators.diffusion.plan import FEW_STEPS, FULL_GUIDANCE, FULL_STEPS, make_plan
-from pipelines.replace.checkpoints import SegmentReader
-from pipelines.replace.processor import replace_clip
-from tests import clips
 from tests.models import tiny_diffusion
 from tests.models.test_avatar import body, look
-from utils.video_io import VideoReader
-from utils.video_probe import probe
 
 #: A crop that is no multiple of 8, and not of the generation size either.
 WIDTH, HEIGHT = 90, 150
@@ -578,43 +570,3 @@ def test_the_canvas_has_whole_cells(crop: tuple[int, int], size: tuple[int, int]
     assert canvas.size == size
     corner = canvas.H_canvas_crop @ np.array([crop[0] - 0.5, crop[1] - 0.5, 1])
     np.testing.assert_allclose(corner[:2], np.array(size) - 0.5)
-
-
-# -- a whole clip --------------------------------------------------------------------------------------------------
-
-
-def test_a_clip_keeps_every_pixel_outside_the_mask(
-    demo_clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    entry = registry.EngineEntry(
-        "controlnet",
-        "draws with Stable Diffusion",
-        ControlNetGenerator,
-        lambda: make_plan(EngineOptions()).capabilities,
-    )
-    monkeypatch.setitem(registry.ENGINES, "controlnet", entry)
-    clip = clips.demo_cut(demo_clip, tmp_path, frames=10, size=(320, 180))
-    settings = ReplaceSettings(
-        engine="controlnet", start_from="source", depth_weight=0, steps=2, generation_size=64, prompt="a man",
-        negative_prompt="bad", segments=1, plate="off",
-    )  # fmt: skip
-    run = replace_clip(clip, settings, output=tmp_path / "out")
-    info = probe(run / "result.mp4")
-    assert info.frame_count == 10
-    drawn = 0
-    with VideoReader(probe(clip)) as reader:
-        patches = [SegmentReader(path) for path in sorted((run / "segments").glob("*.zip"))]
-        for index, frame in enumerate(reader.frames()):
-            for reading in patches:
-                patch = reading.patch(index)
-                if patch is None:
-                    continue
-                x0, y0, x1, y1 = patch.box
-                change = cv2.absdiff(patch.rgb, frame[y0:y1, x0:x1]).max(axis=2)
-                # The compositor softens edges to the shot's blur, and the checkpoint keeps alpha in 255 steps: where it
-                # says 0, up to half a step may be left.
-                assert change[patch.alpha == 0].max(initial=0) <= 1
-                away = cv2.dilate(patch.alpha, np.ones((13, 13))) == 0
-                assert away.any() and not change[away].any()
-                drawn += int((patch.alpha > 128).any())
-    assert drawn == 10

@@ -83,6 +83,22 @@ def test_memory_that_torch_keeps_in_reserve_is_free() -> None:
 
 
 @needs_cuda
+def test_a_limit_makes_a_card_smaller() -> None:
+    memory.limit_vram("cuda", 2.0)
+    try:
+        assert memory.free_gb("cuda") <= 2.0
+        with pytest.raises(torch.OutOfMemoryError):
+            torch.zeros(3 * 2**30, dtype=torch.uint8, device="cuda")
+    finally:
+        memory.limit_vram("cuda", None)
+
+
+def test_a_limit_for_graphics_memory_leaves_the_cpu_alone() -> None:
+    memory.limit_vram("cpu", 1e-6)
+    assert memory.free_gb("cpu") > 0.01
+
+
+@needs_cuda
 def test_peaks_are_measured_stage_by_stage() -> None:
     memory.reset_peak()
     torch.zeros(2**28, dtype=torch.uint8, device="cuda")

@@ -56,9 +56,9 @@ def options(picture: Path, **changes: object) -> EngineOptions:
 
 @pytest.fixture(scope="module")
 def loaded(root: Path, picture: Path) -> WanAnimateGenerator:
-    engine = WanAnimateGenerator(options(picture))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UNDERSTUDY_WEIGHTS", str(root))
+        engine = WanAnimateGenerator(options(picture))
         engine.load()
     return engine
 

@@ -22,6 +22,7 @@ from core.errors import InputError, ModelUnavailable
 from models import weights
 from models.generators.diffusion.lora import merge_lora
 from models.generators.diffusion.plan import Plan
+from models.generators.quiet import without_loading_bars
 from models.weights.tensors import check_safetensors
 
 #: Where the ControlNets lie in the folder of the weight set ``controlnet-sd15``.
@@ -65,6 +66,11 @@ def load_networks(plan: Plan, checkpoint: str, dtype: torch.dtype, report: Repor
     InputError
         The checkpoint is unknown, a pickle, damaged, or none of Stable Diffusion 1.x.
     """
+    with without_loading_bars():
+        return _load_networks(plan, checkpoint, dtype, report)
+
+
+def _load_networks(plan: Plan, checkpoint: str, dtype: torch.dtype, report: Report) -> Networks:
     base = weights.require("controlnet-sd15")
     report(0.0, "loading the VAE")
     vae = _model(AutoencoderKL, base / "vae", dtype)

@@ -30,6 +30,14 @@ SIZE_RANGE = (64, 2048)
 
 CONTROL_NAMES = ("pose", "depth", "canny")
 
+#: 10^12 operations at 512x512, counted with torch's FlopCounterMode: convolutions and the like, which grow with the pixels;
+#: attention, which grows with their square.
+UNET_TFLOP, CONTROLNET_TFLOP, VAE_TFLOP = (0.68, 0.12), (0.235, 0.048), (3.4, 0.23)
+#: What the motion network adds to the UNet, a share. Not counted: about that of its weights.
+MOTION_SHARE = 0.4
+#: Shorter side of a person's crop by its longer side, typically.
+CROP_ASPECT = 0.6
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -70,6 +78,20 @@ class Plan:
     def guided(self) -> bool:
         """Whether every step runs the networks twice, with and without the prompt."""
         return self.guidance > 1
+
+    @property
+    def frame_tflop(self) -> float:
+        """Arithmetic of the networks for a frame of the usual shape, 10^12 operations."""
+        pixels = CROP_ASPECT * (self.size / 512) ** 2
+
+        def at_size(figures: tuple[float, float]) -> float:
+            return figures[0] * pixels + figures[1] * pixels**2
+
+        unet = at_size(UNET_TFLOP) * (1 + MOTION_SHARE if self.window else 1)
+        # The frames that a window is shown again are drawn along.
+        again = WINDOW / (WINDOW - WINDOW_OVERLAP) if self.window else 1
+        step = (unet + len(self.controls) * at_size(CONTROLNET_TFLOP)) * (2 if self.guided else 1)
+        return again * self.drawn_steps * step + at_size(VAE_TFLOP)
 
     @property
     def needs_avatar(self) -> bool:

@@ -36,6 +36,12 @@ class Conditioning:
     def __len__(self) -> int:
         return len(self.pose)
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """``(width, height)`` that is drawn."""
+        height, width = self.pose.shape[1:3]
+        return width, height
+
     def at(self, frames: np.ndarray | slice) -> Conditioning:
         """Some of the frames, (M,) int or a slice; a frame may be given more than once."""
         return Conditioning(self.pose[frames], self.face[frames], self.scene[frames], self.hole[frames])

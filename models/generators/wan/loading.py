@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import InputError, ModelUnavailable
 from models.generators.base import LoadProgress
+from models.generators.quiet import without_loading_bars
 from models.generators.wan.checkpoint import WEIGHTS, WanCheckpoint
 from models.generators.wan.conditioning import GRID, STEP
 from models.generators.wan.lora import apply_lora, read_lora
@@ -85,14 +86,15 @@ def load_networks(plan: LoadPlan, progress: LoadProgress) -> Networks:
     check_folder(folder)
     _check_device(folder, plan)
     dtype = compute_dtype(plan.device)
-    progress(0.05, "reading the prompt")
-    prompts = encode_prompts(folder, plan.prompts, plan.device, dtype)
-    progress(0.3, "loading the transformer")
-    transformer = load_transformer(folder, plan.checkpoint, dtype)
-    for file in loras:
-        apply_lora(transformer, read_lora(file), file)
-    progress(0.8, "loading the VAE and the image encoder")
-    pipe = assemble(folder, transformer, dtype)
+    with without_loading_bars():
+        progress(0.05, "reading the prompt")
+        prompts = encode_prompts(folder, plan.prompts, plan.device, dtype)
+        progress(0.3, "loading the transformer")
+        transformer = load_transformer(folder, plan.checkpoint, dtype)
+        for file in loras:
+            apply_lora(transformer, read_lora(file), file)
+        progress(0.8, "loading the VAE and the image encoder")
+        pipe = assemble(folder, transformer, dtype)
     level = choose_offload(pipe, plan)
     apply_offload(pipe, level, plan.device)
     progress(1.0, "Wan-Animate ready")
