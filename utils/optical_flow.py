@@ -54,7 +54,12 @@ def flow(a_rgb: np.ndarray, b_rgb: np.ndarray, quality: Quality = "balanced") ->
     return found[:height, :width]
 
 
-def warp(image: np.ndarray, flow_target_image: np.ndarray, interpolation: int = cv2.INTER_LINEAR) -> np.ndarray:
+def warp(
+    image: np.ndarray,
+    flow_target_image: np.ndarray,
+    interpolation: int = cv2.INTER_LINEAR,
+    origin: tuple[int, int] = (0, 0),
+) -> np.ndarray:
     """Fetch a picture along a flow: result(p) = image(p + flow(p)).
 
     Parameters
@@ -63,10 +68,12 @@ def warp(image: np.ndarray, flow_target_image: np.ndarray, interpolation: int = 
         (H, W) or (H, W, C), uint8 or float32.
     flow_target_image:
         (H, W, 2) float32, flow from the wanted picture to ``image``. Points outside the picture take its edge.
+    origin:
+        x, y of the flow's first pixel in ``image``, where only a part of the picture is wanted.
     """
     grid_x, grid_y = _grid(flow_target_image.shape[1], flow_target_image.shape[0])
-    map_x = grid_x + flow_target_image[..., 0]
-    map_y = grid_y + flow_target_image[..., 1]
+    map_x = grid_x + (flow_target_image[..., 0] + np.float32(origin[0]))
+    map_y = grid_y + (flow_target_image[..., 1] + np.float32(origin[1]))
     return cv2.remap(image, map_x, map_y, interpolation, borderMode=cv2.BORDER_REPLICATE)
 
 
@@ -126,18 +133,37 @@ def steady(
     -------
     rgb (H, W, 3) uint8 and alpha (H, W) float32.
     """
-    carried = np.dstack([previous_rgb.astype(np.float32) * previous_alpha[..., None], previous_alpha])
-    carried = warp(carried, flow_this_previous)
-    this = np.dstack([layer_rgb.astype(np.float32) * layer_alpha[..., None], layer_alpha])
-    change = np.abs(carried - this)
-    change = np.maximum(change[..., :3].max(axis=-1), 255.0 * change[..., 3])
-    weight = strength * trust * np.exp(-np.square(change / _FLICKER_LEVELS))
-    mixed = this + weight[..., None] * (carried - this)
-    alpha = np.clip(mixed[..., 3], 0.0, 1.0)
-    rgb = mixed[..., :3] / np.maximum(alpha, 1e-3)[..., None]
+    x0, y0, width, height = cv2.boundingRect(((layer_alpha > 0) | (previous_alpha > 0)).view(np.uint8))
+    rgb, alpha = layer_rgb.copy(), layer_alpha.astype(np.float32)
+    if width and height:
+        # Elsewhere both layers are empty, and stay as they are.
+        box = np.s_[y0 : y0 + height, x0 : x0 + width]
+        carried = warp(_premultiplied(previous_rgb, previous_alpha), flow_this_previous[box], origin=(x0, y0))
+        rgb[box], alpha[box] = _mixed(layer_rgb[box], layer_alpha[box], carried, strength * trust[box])
+    return rgb, alpha
+
+
+def _premultiplied(rgb: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """(H, W, 4) float32: colour times alpha, and alpha."""
+    flat = alpha.astype(np.float32)
+    red, green, blue = cv2.split(rgb.astype(np.float32))
+    return cv2.merge([red * flat, green * flat, blue * flat, flat])
+
+
+def _mixed(rgb: np.ndarray, alpha: np.ndarray, carried: np.ndarray, most: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """A layer with up to ``most`` (h, w) of the carried one, (h, w, 4) float32 premultiplied, where both look alike."""
+    this = _premultiplied(rgb, alpha)
+    difference = carried - this
+    change = np.abs(difference)
+    change[..., 3] *= 255.0
+    largest = cv2.max(cv2.max(change[..., 0], change[..., 1]), cv2.max(change[..., 2], change[..., 3]))
+    weight = most * np.exp(-np.square(largest / _FLICKER_LEVELS))
+    mixed = this + weight[..., None] * difference
+    new_alpha = np.clip(mixed[..., 3], 0.0, 1.0)
+    straight = mixed[..., :3] / np.maximum(new_alpha, 1e-3)[..., None]
     # Where nothing was mixed in, the layer's own colour stays exactly (also under an alpha of 0, for later filters).
-    rgb = np.where((weight * alpha)[..., None] > 1e-4, np.clip(rgb + 0.5, 0, 255), layer_rgb)
-    return rgb.astype(np.uint8), alpha.astype(np.float32)
+    changed = (weight * new_alpha)[..., None] > 1e-4
+    return np.where(changed, np.clip(straight + 0.5, 0, 255), rgb).astype(np.uint8), new_alpha
 
 
 class TemporalSteadier:

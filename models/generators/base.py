@@ -47,6 +47,8 @@ class Capabilities:
     """Whether ``GenerationRequest.body`` and ``shot`` must be filled."""
     size_multiple: int = 1
     """Crop width and height must be multiples of this."""
+    crop_margin: float = 0.3
+    """Space around the person in the crop, as a share of the person's larger side: hair, loose clothes, shadow."""
     frames_per_call: int = 8
     """Most frames in one call."""
     frame_rule: FrameRule = FrameRule()

@@ -68,6 +68,7 @@ class WanAnimateGenerator:
     name = "wan-animate"
     capabilities = Capabilities(
         controls=("pose",),
+        crop_margin=0.2,
         frames_per_call=FRAMES_PER_CALL,
         carried_frames=CARRIED,
         minimum_vram_gb=12.0,

@@ -28,9 +28,6 @@ from utils.motion_blur import motion_blur
 from utils.optical_flow import TemporalSteadier
 from utils.person_crop import crop, crop_boxes
 
-#: Space around the person in the crop, as a share of the person's larger side: hair, loose clothes, shadow.
-CROP_MARGIN = 0.3
-
 
 @dataclass
 class SegmentState:
@@ -92,7 +89,7 @@ def begin_segment(shot: Shot, segment: Segment, given: dict[int, Patch | None] |
             corners = transforms.apply(H, row[[0, 1, 2, 1, 2, 3, 0, 3]].reshape(4, 2))
             row[:] = [*corners.min(axis=0), *corners.max(axis=0)]
     multiple = max(8, shot.engine.capabilities.size_multiple)
-    windows = crop_boxes(boxes, margin=CROP_MARGIN, multiple=multiple)
+    windows = crop_boxes(boxes, margin=shot.engine.capabilities.crop_margin, multiple=multiple)
     steadier = TemporalSteadier(shot.settings.temporal_strength)
     return SegmentState(segment, windows, steadier, FootLock(shot.settings.foot_lock_strength), given or {})
 

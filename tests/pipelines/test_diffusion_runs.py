@@ -147,6 +147,7 @@ def test_a_run_that_was_stopped_between_two_steps_goes_on_to_the_same_pixels(
             progress.cancel()
 
     progress = Progress(listener=stop)
+    progress.INTERVAL = 0.0  # every step is told
     with pytest.raises(Cancelled):
         replace_clip(clip, settings(engine), output=tmp_path / "cut", progress=progress)
     (run,) = (tmp_path / "cut").iterdir()

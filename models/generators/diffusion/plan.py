@@ -25,6 +25,8 @@ WINDOW, WINDOW_OVERLAP = 16, 4
 FRAMES_PER_CALL = 8
 #: Graphics memory with everything offloaded that can be, GB. Worked out from the sizes of the weights, not measured.
 MINIMUM_VRAM_GB = 4.0
+#: Space around the person, as a share of its larger side: the network draws no shadow, and every pixel costs.
+CROP_MARGIN = 0.2
 #: Longer side of the picture, pixels.
 SIZE_RANGE = (64, 2048)
 
@@ -106,6 +108,7 @@ class Plan:
             needs_plate=True,
             needs_body=self.needs_avatar or "depth" in self.controls,
             size_multiple=8,
+            crop_margin=CROP_MARGIN,
             frames_per_call=WINDOW - WINDOW_OVERLAP if self.window else FRAMES_PER_CALL,
             minimum_vram_gb=MINIMUM_VRAM_GB,
             weights=self.weights,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from core.types import GenerationRequest, GenerationResult
@@ -35,9 +36,8 @@ def background(request: GenerationRequest) -> np.ndarray:
 
 def with_avatar(behind: np.ndarray, avatar: GenerationResult) -> np.ndarray:
     """(N, h, w, 3) uint8: the avatar's picture in front of ``behind``."""
-    alpha = avatar.alpha[..., None]
-    mixed = alpha * avatar.frames + (1 - alpha) * behind
-    return np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
+    layers = zip(avatar.frames, behind, avatar.alpha, strict=True)
+    return np.stack([cv2.blendLinear(front, back, alpha, 1 - alpha) for front, back, alpha in layers])
 
 
 def moved_on(previous: np.ndarray, motion: Motion, otherwise: np.ndarray) -> np.ndarray:
