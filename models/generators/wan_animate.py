@@ -74,6 +74,8 @@ class WanAnimateGenerator:
         minimum_vram_gb=12.0,
         weights=("wan-animate",),
         draws_in="stable",
+        # It follows the skeleton, whose feet stand as the old person's did.
+        holds_feet=True,
         steady=True,
         matches_shot=True,
     )

@@ -299,6 +299,9 @@ def foot_lock(shot: Shot, chunk: Chunk) -> None:
     assert chunk.request is not None and chunk.result is not None
     if shot.engine.capabilities.holds_feet or not shot.settings.foot_lock or shot.contacts is None:
         return
+    if not chunk.plates:
+        # Nothing is behind a foot that moves away but the old one.
+        return
     _, pose, camera = shot.found
     contacts: FootContacts = shot.contacts
     frames, alphas = [], []

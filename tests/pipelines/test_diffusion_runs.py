@@ -70,6 +70,8 @@ def test_a_whole_clip(engine: str, clip: Path, tmp_path: Path) -> None:
     assert result.audio_streams == source.audio_streams
     log = record(run)
     assert log["state"] == "done" and log["settings"]["engine"] == engine
+    assert log["metrics"]["replaced"] > 0.9, "nothing of the old person shows"
+    assert log["vram_mb"] == {} and log["peak_vram_mb"] is None
     assert all("segments are of equal length" in warning for warning in log["warnings"])
     changed = 0
     with VideoReader(source) as reader:
