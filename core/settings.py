@@ -59,7 +59,7 @@ GROUPS = {
 class ReplaceSettings(Settings):
     """Everything that can be set about a replacement."""
 
-    engine: str = setting("avatar", "What draws the new person: avatar, passthrough, ...", group="who")
+    engine: str = setting("avatar", "What draws the new person: avatar, controlnet, wan-animate or passthrough.", group="who")
     avatar: str = setting(
         "alex", "Avatar for the avatar engine: a name from assets/avatars or a YAML file.", group="who"
     )
