@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 BIN := $(VENV)/bin
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help setup app demo test lint types chromium unit measure bench thumbnails clean
+.PHONY: help setup app demo test lint types chromium unit measure bench bench-gpu thumbnails clean
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 14
@@ -52,6 +52,9 @@ measure: $(VENV)/.dev  ## Run the quality measures on the footage in ../shared a
 
 bench: $(VENV)/.dev  ## Time whole runs and their stages.
 	$(BIN)/python benchmarks/speed.py
+
+bench-gpu: $(VENV)/.dev  ## Time the diffusion engines on a graphics card, with random weights.
+	$(BIN)/python benchmarks/gpu_bench.py
 
 thumbnails: $(VENV)/.dev  ## Draw the avatars' pictures anew.
 	$(BIN)/python scripts/make_thumbnails.py

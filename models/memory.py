@@ -110,8 +110,13 @@ def free_gb(device: str) -> float:
         import torch
 
         place, backend = torch.device(device), getattr(torch, kind)
-        kept = backend.memory_reserved(place) - backend.memory_allocated(place)
-        return (backend.mem_get_info(place)[0] + kept) / GIB
+        free, total = backend.mem_get_info(place)
+        taken = backend.memory_allocated(place)
+        room = free + backend.memory_reserved(place) - taken
+        if kind == "cuda":
+            # What this process may take: the driver does not know of the limit.
+            room = min(room, torch.cuda.get_per_process_memory_fraction(_card(place)) * total - taken)
+        return max(room, 0) / GIB
     if kind == "mps":
         import torch
 
@@ -130,8 +135,16 @@ def limit_vram(device: str, limit_gb: float | None) -> None:
 
     place = torch.device(device)
     if place.type == "cuda":
-        total = torch.cuda.mem_get_info(place)[1] / GIB
-        torch.cuda.set_per_process_memory_fraction(1.0 if limit_gb is None else min(1.0, limit_gb / total), place)
+        card = _card(place)
+        total = torch.cuda.mem_get_info(card)[1] / GIB
+        torch.cuda.set_per_process_memory_fraction(1.0 if limit_gb is None else min(1.0, limit_gb / total), card)
+
+
+def _card(place: torch.device) -> int:
+    """A card's number. Some of torch's functions take no device without one."""
+    import torch
+
+    return torch.cuda.current_device() if place.index is None else place.index
 
 
 def _cuda_in_use() -> bool:

@@ -80,8 +80,13 @@ class WanAnimateGenerator:
         matches_shot=True,
     )
 
-    def __init__(self, options: EngineOptions) -> None:
+    def __init__(self, options: EngineOptions, networks: Networks | None = None) -> None:
         """Check the options and that the weights are there.
+
+        Parameters
+        ----------
+        networks:
+            Draw with these instead of the weights on disk.
 
         Raises
         ------
@@ -92,8 +97,9 @@ class WanAnimateGenerator:
         """
         self.options = options
         self._checkpoint = parse_checkpoint(options.checkpoint)
-        self._checkpoint.weights()
-        lora_files(options.few_step)
+        if networks is None:
+            self._checkpoint.weights()
+            lora_files(options.few_step)
         if options.reference is not None:
             check_reference(options.reference)
         else:
@@ -104,6 +110,8 @@ class WanAnimateGenerator:
         self._picture: np.ndarray | None = None
         self._tail: _Tail | None = None
         self._batches: Batches | None = None
+        if networks is not None:
+            self.adopt(networks)
 
     @property
     def steps(self) -> int:
