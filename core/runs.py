@@ -9,6 +9,7 @@ import os
 import re
 import secrets
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -60,10 +61,11 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 class RunFolder:
-    """One run's folder. Made by :meth:`create`, found again by :meth:`open`."""
+    """One run's folder. Made by :meth:`create`, found again by :meth:`open`. Several threads may add to its record."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._writing = threading.RLock()
         self.record: dict[str, Any] = {}
 
     # -- life ------------------------------------------------------------------------------------------------------
@@ -172,31 +174,37 @@ class RunFolder:
 
     def update(self, **values: Any) -> None:
         """Change entries of ``run.json`` and write it."""
-        self.record.update(values)
-        self.save()
+        with self._writing:
+            self.record.update(values)
+            self.save()
 
     def warn(self, text: str) -> None:
         """Note something that did not go the plain way (once)."""
-        if text not in self.record["warnings"]:
-            self.record["warnings"].append(text)
-            self.save()
+        with self._writing:
+            if text not in self.record["warnings"]:
+                self.record["warnings"].append(text)
+                self.save()
 
     def add_seconds(self, stage: str, seconds: float) -> None:
         """Add to a stage's time; written with the next :meth:`update`."""
-        stages = self.record["stages"]
-        stages[stage] = round(stages.get(stage, 0.0) + seconds, 3)
+        with self._writing:
+            stages = self.record["stages"]
+            stages[stage] = round(stages.get(stage, 0.0) + seconds, 3)
 
     def add_vram(self, stage: str, peak_mb: float | None) -> None:
         """Keep the most graphics memory that a stage took, MB; ``None`` without a card."""
-        if peak_mb is not None:
+        if peak_mb is None:
+            return
+        with self._writing:
             # Folders of earlier versions have no such entry.
             peaks = self.record.setdefault("vram_mb", {})
             peaks[stage] = max(peaks.get(stage, 0.0), round(peak_mb, 1))
 
     def save(self) -> None:
         """Write ``run.json`` atomically."""
-        text = json.dumps(self.record, indent=2, default=str) + "\n"
-        write_atomically(self.path / "run.json", lambda part: _write_text(part, text))
+        with self._writing:
+            text = json.dumps(self.record, indent=2, default=str) + "\n"
+            write_atomically(self.path / "run.json", lambda part: _write_text(part, text))
 
     # -- other files -----------------------------------------------------------------------------------------------
 

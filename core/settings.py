@@ -59,7 +59,9 @@ GROUPS = {
 class ReplaceSettings(Settings):
     """Everything that can be set about a replacement."""
 
-    engine: str = setting("avatar", "What draws the new person: avatar, controlnet, wan-animate or passthrough.", group="who")
+    engine: str = setting(
+        "avatar", "What draws the new person: avatar, controlnet, wan-animate or passthrough.", group="who"
+    )
     avatar: str = setting(
         "alex", "Avatar for the avatar engine: a name from assets/avatars or a YAML file.", group="who"
     )
@@ -130,7 +132,7 @@ class ReplaceSettings(Settings):
         le=512,
     )
     generation_size: int = setting(
-        768,
+        640,
         "Longer side of the picture that a diffusion engine draws, pixels.",
         group="perform",
         step=64,

@@ -20,10 +20,12 @@ from models.generators.controlnet import ControlNetGenerator
 from models.generators.diffusion.canvas import Canvas
 from models.generators.diffusion.drawing import network_dtype
 from models.generators.diffusion.loading import Networks
-from models.generators.diffusion.plan import FULL_STEPS, make_plan
+from models.generators.diffusion.plan import make_plan
 from models.memory import reset_peak
 
 PRESETS = ("fast", "balanced", "high")
+#: Denoising steps of diffusers' pipeline where nobody says a number.
+DEFAULT_STEPS = 50
 #: What a preset says to the engine.
 PRESET_OPTIONS = ("generation_size", "few_step", "motion_window", "vram_gb")
 BATCHES = (1, 2, 4, 8)
@@ -173,7 +175,7 @@ def compare(bench: Bench, found: dict[str, Timing]) -> None:
         "controlnet: beside the same pipeline called plainly, three ControlNets",
         [
             "preset", "s a frame", "plain frame", "plain, as many steps, s a frame", "times faster",
-            f"plain, {FULL_STEPS} steps, s a frame", "times faster",
+            f"plain, {DEFAULT_STEPS} steps, s a frame", "times faster",
         ],
     )  # fmt: skip
     known: dict[tuple[int, int], tuple[list[float] | None, str]] = {}
@@ -182,7 +184,7 @@ def compare(bench: Bench, found: dict[str, Timing]) -> None:
         timing = found.get(name)
         width, height = plain_size(plan.size)
         cells = [name, no("see above") if timing is None else f"{timing.median:.3f}", f"{width}x{height}"]
-        for steps in (plan.steps, FULL_STEPS):
+        for steps in (plan.steps, DEFAULT_STEPS):
             if (plan.size, steps) not in known:
                 known[plan.size, steps] = bench.attempt("plain", partial(time_plain, bench, 3, plan.size, steps))
             cells += ratio(timing.median if timing else None, *known[plan.size, steps])

@@ -47,6 +47,9 @@ class Capabilities:
     """Whether ``GenerationRequest.body`` and ``shot`` must be filled."""
     size_multiple: int = 1
     """Crop width and height must be multiples of this."""
+    leaves_cpu: bool = False
+    """Its work is a graphics card's: the pipeline prepares the next frames and finishes the last ones meanwhile. Such an
+    engine calls ``progress`` while it draws."""
     crop_margin: float = 0.3
     """Space around the person in the crop, as a share of the person's larger side: hair, loose clothes, shadow."""
     frames_per_call: int = 8
@@ -101,7 +104,7 @@ class EngineOptions:
     """Rays into the sky for each occlusion sample, 0..64; 0 uses the rest pose's occlusion alone."""
     vram_gb: float | None = None
     """Most graphics memory that it may take, GB; ``None`` takes what is free."""
-    generation_size: int = 768
+    generation_size: int = 640
     """Longer side of the picture that a diffusion engine draws, pixels."""
     steps: int = 0
     """Denoising steps; 0 takes what the engine is made for."""

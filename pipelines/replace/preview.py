@@ -34,7 +34,8 @@ from models.person_tracker import StartingPoint, choose_among, sight_people
 from pipelines.replace.checkpoints import segment_file
 from pipelines.replace.engine import make_engine
 from pipelines.replace.finish import FinishedFrames
-from pipelines.replace.processor import SURVEY, draw_segment, probe_as
+from pipelines.replace.processor import SURVEY, probe_as
+from pipelines.replace.second_pass import draw_segment
 from pipelines.replace.shot import Shot
 from pipelines.replace.survey import CHOOSING_FRAMES, spread
 from utils.person_track import Sighting

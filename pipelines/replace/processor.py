@@ -11,8 +11,7 @@ import platform
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
-from functools import partial
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 
@@ -22,18 +21,17 @@ from core.errors import Cancelled, InputError, StageError, UnderstudyError
 from core.progress import Progress
 from core.runs import RunFolder, sha256_of
 from core.settings import ReplaceSettings, make_settings
-from core.types import Segment, VideoInfo
+from core.types import VideoInfo
 from models.generators.base import Generator
-from models.memory import peak_vram_mb, reset_peak
 from pipelines.machine import machine_key
 from pipelines.replace import finish, survey
-from pipelines.replace.checkpoints import Patch, SegmentReader, SegmentWriter, is_finished, segment_file
 from pipelines.replace.engine import make_engine
 from pipelines.replace.estimate import estimate
 from pipelines.replace.finish import save_thumbnail
-from pipelines.replace.perform import PERFORM, Chunk, begin_segment, chunks
+from pipelines.replace.perform import PERFORM
+from pipelines.replace.second_pass import metered, perform
 from pipelines.replace.shot import Shot
-from utils.video_io import VideoReader, prefetch
+from utils.video_io import VideoReader
 from utils.video_probe import probe
 
 SurveyStage = Callable[[Shot], None]
@@ -250,7 +248,7 @@ def _work(shot: Shot) -> None:
 def _timed(shot: Shot, name: str) -> Iterator[None]:
     """Time a stage and note its peak memory; name the stage in errors that nobody foresaw."""
     try:
-        with shot.progress.stage(name), _metered(shot, name):
+        with shot.progress.stage(name), metered(shot, name):
             yield
     except UnderstudyError:
         raise
@@ -259,129 +257,11 @@ def _timed(shot: Shot, name: str) -> Iterator[None]:
     shot.run.save()
 
 
-@contextmanager
-def _metered(shot: Shot, name: str) -> Iterator[None]:
-    """Note what a stage takes: seconds, and the peak of graphics memory."""
-    started = time.monotonic()
-    reset_peak()
-    try:
-        yield
-    finally:
-        shot.run.add_seconds(name, time.monotonic() - started)
-        shot.run.add_vram(name, peak_vram_mb())
-
-
-def perform(shot: Shot) -> None:
-    """Pass 2: draw every segment that is not finished yet, and checkpoint it."""
-    folder = shot.run.file("segments")
-    total = sum(len(segment) for segment in shot.segments)
-    done = 0
-    with ExitStack() as stack:
-        reader = stack.enter_context(VideoReader(shot.info))
-        plates = None
-        if shot.removal is not None:
-            plates = stack.enter_context(VideoReader(probe(shot.run.file("plate.mp4"))))
-        for index, segment in enumerate(shot.segments):
-            path = segment_file(folder, index)
-            if not is_finished(path, segment):
-                given = _given(shot, folder, index)
-                draw_segment(shot, segment, path, reader, plates, given=given, done=done, total=total)
-            else:
-                shot.progress.skip("generate", (done + len(segment)) / total)
-            done += len(segment)
-    shot.run.save()
-
-
-def _given(shot: Shot, folder: Path, index: int) -> dict[int, Patch | None]:
-    """What an engine that carries frames continues from: the overlap as the segment before has drawn it.
-
-    Read back from the checkpoint, so that a resumed run continues from the very same pixels.
-    """
-    overlap = shot.segments[index].overlap
-    if index == 0 or not overlap or not shot.engine.capabilities.carried_frames:
-        return {}
-    start = shot.segments[index].start
-    with closing(SegmentReader(segment_file(folder, index - 1))) as before:
-        return {frame: before.patch(frame) for frame in range(start, start + overlap)}
-
-
-def draw_segment(
-    shot: Shot,
-    segment: Segment,
-    path: Path,
-    reader: VideoReader,
-    plates: VideoReader | None,
-    *,
-    given: dict[int, Patch | None] | None = None,
-    done: int = 0,
-    total: int = 1,
-) -> None:
-    """Draw one segment into its checkpoint.
-
-    Parameters
-    ----------
-    given:
-        The overlap as the segment before has drawn it, for engines that carry frames over.
-    done, total:
-        How many frames of how many were drawn before, for the progress.
-    """
-    if not shot.found[0].present[segment.start : segment.end].any():
-        with SegmentWriter(path, segment):
-            return
-    # Every segment starts from nothing, so that a resumed run draws it as an unbroken one does.
-    shot.engine.load()
-    state = begin_segment(shot, segment, given)
-    with SegmentWriter(path, segment) as writer, closing(prefetch(_pairs(reader, plates, segment))) as pairs:
-        for chunk in chunks(shot, state, pairs):
-            before = done + chunk.start - segment.start
-            chunk.step = partial(_report_step, shot, before, len(chunk.frames), total)
-            for name, stage in PERFORM:
-                shot.progress.check()
-                try:
-                    with _metered(shot, name):
-                        stage(shot, chunk)
-                except (ValueError, IndexError, ArithmeticError, np.linalg.LinAlgError) as error:
-                    raise StageError(name, f"{type(error).__name__}: {error}", chunk.start) from error
-            with _metered(shot, "checkpoint"):
-                for frame, patch in chunk.patches.items():
-                    writer.add(frame, patch)
-            shot.progress.show(chunk.frames[-1], partial(_finished_frame, chunk))
-            finished = done + chunk.frames.stop - segment.start
-            shot.progress.report("generate", finished / total, f"frame {chunk.frames.stop} of {shot.info.frame_count}")
-
-
-def _report_step(shot: Shot, before: int, count: int, total: int, share: float, text: str) -> None:
-    """Pass on how far the engine is with ``count`` of ``total`` frames, ``before`` of which were done earlier."""
-    shot.progress.report("generate", (before + share * count) / total, text)
-
-
-def _finished_frame(chunk: Chunk) -> np.ndarray:
-    """The last frame of a chunk as it will be seen."""
-    picture = chunk.sources[-1].copy()
-    patch = chunk.patches.get(chunk.frames[-1])
-    if patch is not None:
-        patch.paste(picture)
-    return picture
-
-
-def _pairs(
-    reader: VideoReader, plates: VideoReader | None, segment: Segment
-) -> Iterator[tuple[np.ndarray, np.ndarray | None]]:
-    """(source, plate) frames of a segment."""
-    sources = reader.frames(segment.start, segment.end)
-    if plates is None:
-        yield from ((source, None) for source in sources)
-    else:
-        yield from zip(sources, plates.frames(segment.start, segment.end), strict=True)
-
-
 __all__ = [
     "FINISH",
     "PERFORM",
     "SURVEY",
-    "draw_segment",
     "enqueue_clip",
-    "perform",
     "probe_as",
     "replace_clip",
     "resume_run",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import numpy as np
 import pytest
 import torch
 
-from core.errors import Cancelled
+from core.errors import Cancelled, StageError
 from core.progress import Progress
 from core.settings import ReplaceSettings
 from models.generators import controlnet, wan_animate
+from models.generators.base import EngineOptions
+from pipelines.replace import perform, request
 from pipelines.replace.checkpoints import SegmentReader, segment_file
 from pipelines.replace.processor import replace_clip, resume_run
 from tests import clips
@@ -210,3 +213,33 @@ def test_missing_weights_end_with_exit_code_3_and_the_command(
     assert done.stderr.strip().endswith(f"python app.py weights pull {needed}")
     assert "Traceback" not in done.stderr and len(done.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
+
+
+def test_frames_that_are_prepared_and_finished_while_others_are_drawn_come_out_the_same(
+    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changes = {"segments": 1, "temporal_strength": 0.7, "foot_lock": True}
+    together = replace_clip(clip, settings("controlnet", **changes), output=tmp_path / "together")
+    kind = controlnet.ControlNetGenerator
+    declared = kind.capabilities.fget
+    assert declared is not None and declared(controlnet.ControlNetGenerator(EngineOptions())).leaves_cpu
+    monkeypatch.setattr(kind, "capabilities", property(lambda made: replace(declared(made), leaves_cpu=False)))
+    in_turn = replace_clip(clip, settings("controlnet", **changes), output=tmp_path / "in_turn")
+    for one, other in zip(drawn(together)[0], drawn(in_turn)[0], strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("broken", ["draw_composite", "make_controls"])
+def test_an_error_beside_the_drawing_ends_the_run_by_the_stages_name(
+    broken: str, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: Any, **_named: Any) -> Any:
+        raise ValueError("the numbers do not fit")
+
+    module, stage = {"draw_composite": (perform, "composite"), "make_controls": (request, "control")}[broken]
+    monkeypatch.setattr(module, broken, fail)
+    with pytest.raises(StageError, match=stage):
+        replace_clip(clip, settings("controlnet"), output=tmp_path / "out")
+    (run,) = (tmp_path / "out").iterdir()
+    assert record(run)["state"] == "failed" and "the numbers do not fit" in record(run)["error"]
+    assert not list((run / "segments").iterdir())

@@ -15,7 +15,7 @@ DEFAULT_NEGATIVE_PROMPT = (
 )
 
 #: Steps and guidance scale with full steps, with few steps, and with the motion network.
-FULL_STEPS, FULL_GUIDANCE = 25, 6.5
+FULL_STEPS, FULL_GUIDANCE = 20, 6.5
 FEW_STEPS, FEW_GUIDANCE = 6, 1.5
 #: What the few-step weights are made for.
 FEW_STEP_RANGE = (4, 8)
@@ -108,6 +108,7 @@ class Plan:
             needs_plate=True,
             needs_body=self.needs_avatar or "depth" in self.controls,
             size_multiple=8,
+            leaves_cpu=True,
             crop_margin=CROP_MARGIN,
             frames_per_call=WINDOW - WINDOW_OVERLAP if self.window else FRAMES_PER_CALL,
             minimum_vram_gb=MINIMUM_VRAM_GB,
