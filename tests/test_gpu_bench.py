@@ -164,14 +164,14 @@ def test_each_preset_has_its_time_and_shares(output: str) -> None:
         shares = [number(row[name]) for name in ("UNet", "ControlNets", "VAE", "ours")]
         assert min(shares) > 0 and sum(shares) == pytest.approx(100, abs=0.3)
         assert row["peak VRAM, GB"] == "not measured (no CUDA)"
-    assert [row["steps drawn"] for row in presets] == ["4 of 6", "18 of 25", "18 of 25"]
+    assert [row["steps drawn"] for row in presets] == ["4 of 6", "15 of 20", "22 of 30"]
     assert [row["budget, GB"] for row in presets] == ["12", "24", "48"]
 
 
 def test_the_plain_pipeline_stands_beside_it(output: str) -> None:
     for row in tables(output)[1]:
         ours = number(row["s a frame"])
-        plain = number(row["plain, 25 steps, s a frame"])
+        plain = number(row["plain, 50 steps, s a frame"])
         assert number(row["times faster"]) == pytest.approx(plain / ours, rel=0.1)
 
 
