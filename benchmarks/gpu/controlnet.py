@@ -27,7 +27,7 @@ PRESETS = ("fast", "balanced", "high")
 #: Denoising steps of diffusers' pipeline where nobody says a number.
 DEFAULT_STEPS = 50
 #: What a preset says to the engine.
-PRESET_OPTIONS = ("generation_size", "few_step", "motion_window", "vram_gb")
+PRESET_OPTIONS = ("steps", "generation_size", "few_step", "motion_window", "vram_gb")
 BATCHES = (1, 2, 4, 8)
 #: Timed calls of the preset high, which take long, and of the plain pipeline.
 MOST_HIGH, MOST_PLAIN = 3, 3
