@@ -228,7 +228,7 @@ class ControlNetGenerator:
         drawn = np.stack([whole_cells(mask > 0) for mask in canvas.to_canvas(alpha)])
         start = np.where(drawn[..., None], start, background(scaled))
         sources = scaled.frames if memory is None else np.concatenate([memory.source[None], scaled.frames])
-        motions: list[Motion | None] = [Motion.between(a, b) for a, b in pairwise(sources)]
+        motions: list[Motion | None] = [Motion(a, b) for a, b in pairwise(sources)]
         if memory is None:
             motions.insert(0, None)
         noise = np.stack([self._noise(canvas, request.seed, scaled, motion) for motion in motions])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -11,22 +11,28 @@ from core.types import GenerationRequest, GenerationResult
 from utils import optical_flow
 
 
-@dataclass(frozen=True)
 class Motion:
-    """The footage's motion between two frames, canvas pixels."""
+    """The footage's motion between two frames, canvas pixels; exactly none between equal ones. Found when it is asked for."""
 
-    forward: np.ndarray
-    """(h, w, 2) float32, from the previous frame to this one."""
-    backward: np.ndarray
-    """(h, w, 2) float32, from this frame to the previous one."""
+    def __init__(self, previous: np.ndarray, this: np.ndarray) -> None:
+        """Of two (h, w, 3) uint8 pictures."""
+        self._previous, self._this = previous, this
 
-    @staticmethod
-    def between(previous: np.ndarray, this: np.ndarray) -> Motion:
-        """Motion between two (h, w, 3) uint8 pictures; exactly none between equal ones."""
-        if np.array_equal(previous, this):
-            still = np.zeros((*this.shape[:2], 2), np.float32)
-            return Motion(still, still)
-        return Motion(optical_flow.flow(previous, this, "fast"), optical_flow.flow(this, previous, "fast"))
+    @cached_property
+    def forward(self) -> np.ndarray:
+        """(h, w, 2) float32, from the previous frame to this one."""
+        return _flow(self._previous, self._this)
+
+    @cached_property
+    def backward(self) -> np.ndarray:
+        """(h, w, 2) float32, from this frame to the previous one."""
+        return _flow(self._this, self._previous)
+
+
+def _flow(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    if np.array_equal(a, b):
+        return np.zeros((*a.shape[:2], 2), np.float32)
+    return optical_flow.flow(a, b, "fast")
 
 
 def background(request: GenerationRequest) -> np.ndarray:
