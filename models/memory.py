@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -261,15 +261,16 @@ def apply_offload(pipe: Any, level: OffloadLevel, device: str) -> None:
             num_blocks_per_group=1,
             use_stream=streams,
             # Pinning everything beforehand is faster, but takes the weights' size in memory that cannot be swapped.
-            low_cpu_mem_usage=streams and _weights_gb(pipe) > 0.5 * free_gb("cpu"),
+            low_cpu_mem_usage=streams and weights_gb(pipe.components.values()) > 0.5 * free_gb("cpu"),
             # Fetching ahead follows the order of the first call, and tiles break it; the VAE is small.
             exclude_modules=["vae"] if vae is not None else None,
         )
 
 
-def _weights_gb(pipe: Any) -> float:
-    networks = (part for part in pipe.components.values() if hasattr(part, "parameters"))
-    return sum(p.numel() * p.element_size() for network in networks for p in network.parameters()) / GIB
+def weights_gb(networks: Iterable[Any]) -> float:
+    """Size of the weights of some networks, GiB; parts of a pipeline that have none count nothing."""
+    parameters = (p for network in networks if hasattr(network, "parameters") for p in network.parameters())
+    return sum(p.numel() * p.element_size() for p in parameters) / GIB
 
 
 # -- batches that fit ----------------------------------------------------------------------------------------------

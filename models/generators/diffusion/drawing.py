@@ -11,9 +11,9 @@ import torch
 from core.errors import ModelUnavailable
 from models import weights
 from models.generators.diffusion.canvas import Sheet
-from models.generators.diffusion.loading import IP_ADAPTER_FILE, Networks, weight_bytes
+from models.generators.diffusion.loading import IP_ADAPTER_FILE, Networks
 from models.generators.diffusion.plan import Plan
-from models.memory import GIB, apply_offload, compute_dtype, free_gb, offload_level
+from models.memory import apply_offload, compute_dtype, free_gb, offload_level, weights_gb
 
 #: Called after every denoising step with the number of steps done; may raise ``Cancelled``.
 OnStep = Callable[[int], None]
@@ -56,7 +56,7 @@ def frame_gb(plan: Plan, size: tuple[int, int], device: str) -> float:
 def needed_gb(networks: Networks, frame: float) -> float:
     """What a run is expected to take with everything on the device, GiB: all weights but the encoders', and one frame."""
     nets = (networks.unet, networks.vae, networks.motion, *networks.controlnets)
-    return weight_bytes(*nets) / GIB + frame
+    return weights_gb(nets) + frame
 
 
 def place(pipe: Any, device: str, need_gb: float) -> None:

@@ -203,8 +203,3 @@ def _short(error: Exception | str) -> str:
     lines = str(error).strip().splitlines()
     text = lines[0] if lines else type(error).__name__
     return text if len(text) < 200 else text[:197] + "..."
-
-
-def weight_bytes(*modules: torch.nn.Module | None) -> int:
-    """Bytes that the weights of some networks take."""
-    return sum(value.numel() * value.element_size() for m in modules if m is not None for value in m.parameters())

@@ -13,7 +13,7 @@ from models.generators.wan.checkpoint import WEIGHTS, WanCheckpoint
 from models.generators.wan.conditioning import GRID, STEP
 from models.generators.wan.lora import apply_lora, read_lora
 from models.generators.wan.prompts import encode_prompts
-from models.memory import OffloadLevel, apply_offload, compute_dtype, free_gb, offload_level
+from models.memory import OffloadLevel, apply_offload, compute_dtype, free_gb, offload_level, weights_gb
 from models.weights import WEIGHTS as WEIGHT_SETS
 from models.weights import missing, require
 from models.weights.tensors import check_model_folder
@@ -220,7 +220,7 @@ def choose_offload(pipe: Any, plan: LoadPlan) -> OffloadLevel:
     """
     if plan.device.partition(":")[0] not in ("cuda", "xpu"):
         return "none"
-    free, need = free_gb(plan.device), weights_gb(pipe) + working_gb(plan.frames, plan.longer)
+    free, need = free_gb(plan.device), weights_gb(pipe.components.values()) + working_gb(plan.frames, plan.longer)
     level = offload_level(free, need)
     if plan.checkpoint.kind == "int8" and level in ("group", "sequential"):
         raise ModelUnavailable(
@@ -229,12 +229,6 @@ def choose_offload(pipe: Any, plan: LoadPlan) -> OffloadLevel:
         )
     # Layer by layer goes through code that loses a GGUF tensor's type; block by block does not.
     return "group" if plan.checkpoint.kind == "gguf" and level == "sequential" else level
-
-
-def weights_gb(pipe: Any) -> float:
-    """Size of a pipeline's networks, GiB."""
-    networks = (part for part in pipe.components.values() if hasattr(part, "parameters"))
-    return sum(p.numel() * p.element_size() for network in networks for p in network.parameters()) / 2**30
 
 
 def working_gb(frames: int, longer: int) -> float:
