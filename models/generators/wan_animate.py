@@ -16,6 +16,7 @@ import numpy as np
 from core.errors import InputError
 from core.types import GenerationRequest, GenerationResult
 from models.generators.base import Capabilities, EngineOptions, LoadProgress
+from models.generators.library_care import no_numbers
 from models.generators.wan.checkpoint import parse_checkpoint
 from models.generators.wan.conditioning import Conditioning, conditioning, holes, resized, soft_edge
 from models.generators.wan.faces import cut_faces, face_boxes, steady_boxes
@@ -278,6 +279,8 @@ class WanAnimateGenerator:
             callback_on_step_end=after_step,
             callback_on_step_end_tensor_inputs=[],
         ).frames[0]
+        if not np.isfinite(result).all():
+            raise no_numbers()
         return np.rint(result * 255).astype(np.uint8)
 
 

@@ -19,7 +19,7 @@ from diffusers import (
 from PIL import Image
 from safetensors.torch import load_file
 
-from core.errors import Cancelled, InputError, ModelUnavailable, ResourceError
+from core.errors import Cancelled, InputError, ModelUnavailable, ResourceError, StageError
 from core.types import ControlMaps, GenerationRequest, GenerationResult
 from models.body.anny_body import AnnyBody
 from models.generators.base import EngineOptions, Generator
@@ -570,3 +570,12 @@ def test_the_canvas_has_whole_cells(crop: tuple[int, int], size: tuple[int, int]
     assert canvas.size == size
     corner = canvas.H_canvas_crop @ np.array([crop[0] - 0.5, crop[1] - 0.5, 1])
     np.testing.assert_allclose(corner[:2], np.array(size) - 0.5)
+
+
+def test_a_network_that_breaks_down_is_said_and_not_drawn_black(sets: Path) -> None:
+    made = engine()
+    made.load()
+    with torch.no_grad():
+        made.pipe.vae.decoder.conv_out.bias.fill_(float("nan"))
+    with pytest.raises(StageError, match="no numbers"):
+        draw(made, request(1))

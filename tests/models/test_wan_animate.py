@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from core.errors import Cancelled, InputError, ModelUnavailable
+from core.errors import Cancelled, InputError, ModelUnavailable, StageError
 from core.types import ControlMaps, GenerationRequest
 from models.generators.base import EngineOptions, Generator
 from models.generators.wan import conditioning, faces
@@ -469,3 +469,13 @@ def test_the_faces_box_does_not_jump() -> None:
     assert np.abs(np.diff(steady[:, 0])).max() < 0.4 * np.abs(np.diff(boxes[:, 0])).max()
     halves = np.concatenate([faces.steady_boxes(boxes[:20]), faces.steady_boxes(boxes[20:], boxes[:20])])
     assert np.abs(np.diff(halves[:, 0]))[19] < 2
+
+
+def test_a_network_that_breaks_down_is_said_and_not_drawn_black(root: Path, picture: Path) -> None:
+    engine = WanAnimateGenerator(options(picture))
+    engine.load()
+    assert engine._networks is not None
+    with torch.no_grad():
+        engine._networks.pipe.vae.decoder.conv_out.bias.fill_(float("nan"))
+    with pytest.raises(StageError, match="no numbers"):
+        engine.generate(request(1))

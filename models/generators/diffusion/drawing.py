@@ -13,6 +13,7 @@ from models import weights
 from models.generators.diffusion.canvas import Sheet
 from models.generators.diffusion.loading import IP_ADAPTER_FILE, Networks
 from models.generators.diffusion.plan import Plan
+from models.generators.library_care import no_numbers
 from models.memory import apply_offload, compute_dtype, free_gb, offload_level, weights_gb
 
 #: Called after every denoising step with the number of steps done; may raise ``Cancelled``.
@@ -75,8 +76,16 @@ def to_tensor(pictures: np.ndarray) -> torch.Tensor:
 
 
 def to_pictures(tensor: torch.Tensor) -> np.ndarray:
-    """(N, 3, h, w), 0..1, as (N, h, w, 3) uint8. A network that broke down gives NaN: those pixels come out black."""
-    scaled = tensor.float().nan_to_num(0).clamp(0, 1).mul(255).round().to(torch.uint8)
+    """(N, 3, h, w), 0..1, as (N, h, w, 3) uint8.
+
+    Raises
+    ------
+    StageError
+        Values that are no numbers.
+    """
+    if not tensor.isfinite().all():
+        raise no_numbers()
+    scaled = tensor.float().clamp(0, 1).mul(255).round().to(torch.uint8)
     return scaled.permute(0, 2, 3, 1).cpu().numpy()
 
 

@@ -22,7 +22,7 @@ from core.errors import InputError, ModelUnavailable
 from models import weights
 from models.generators.diffusion.lora import merge_lora
 from models.generators.diffusion.plan import Plan
-from models.generators.quiet import without_loading_bars
+from models.generators.library_care import without_loading_bars
 from models.weights.tensors import check_safetensors
 
 #: Where the ControlNets lie in the folder of the weight set ``controlnet-sd15``.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import InputError, ModelUnavailable
 from models.generators.base import LoadProgress
-from models.generators.quiet import without_loading_bars
+from models.generators.library_care import without_loading_bars
 from models.generators.wan.checkpoint import WEIGHTS, WanCheckpoint
 from models.generators.wan.conditioning import GRID, STEP
 from models.generators.wan.lora import apply_lora, read_lora
