@@ -234,7 +234,7 @@ class ServerSettings(Settings):
     port: int = Field(7860, ge=0, le=65535, description="Port to listen on; 0 takes a free one.")
     auth: str | None = Field(None, repr=False, description="user:password that the page and the REST API ask for.")
     output: Path = Field(Path("outputs"), description="Folder of the run folders.")
-    max_upload_mb: int = Field(2048, ge=1, description="Largest upload, in MB.")
+    max_upload_mb: int = Field(4096, ge=1, description="Largest upload, in MB.")
     max_duration_s: float = Field(600, gt=0, description="Longest clip, in seconds.")
     max_pixels: int = Field(3840 * 2160, ge=256, description="Largest picture, width times height.")
     max_queue: int = Field(20, ge=1, description="Most runs that wait.")

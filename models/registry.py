@@ -52,6 +52,8 @@ class EngineEntry:
 
     name: str
     """What the user types."""
+    title: str
+    """Its name for people to read."""
     description: str
     """One line for lists and help."""
     factory: Callable[[EngineOptions], Generator]
@@ -158,10 +160,10 @@ def _wan_animate(options: EngineOptions) -> Generator:
     return WanAnimateGenerator(options)
 
 
-def _wan_animate_capabilities(_options: EngineOptions) -> Capabilities:
-    from models.generators.wan_animate import WanAnimateGenerator
+def _wan_animate_capabilities(options: EngineOptions) -> Capabilities:
+    from models.generators.wan_animate import capabilities_of
 
-    return WanAnimateGenerator.capabilities
+    return capabilities_of(options)
 
 
 def _wan_animate_tflop(options: EngineOptions) -> float:
@@ -194,6 +196,7 @@ ENGINES: dict[str, EngineEntry] = {
     for entry in (
         EngineEntry(
             "avatar",
+            "Avatar",
             "draws the fitted body as a dressed figure; CPU or GPU, nothing to download",
             _avatar,
             _avatar_capabilities,
@@ -205,6 +208,7 @@ ENGINES: dict[str, EngineEntry] = {
         ),
         EngineEntry(
             "passthrough",
+            "Passthrough",
             "gives back the source person; shows what the pipeline does by itself",
             _passthrough,
             _passthrough_capabilities,
@@ -212,6 +216,7 @@ ENGINES: dict[str, EngineEntry] = {
         ),
         EngineEntry(
             "controlnet",
+            "ControlNet",
             "draws a photo-like person with Stable Diffusion 1.5 and ControlNets, from words or a picture",
             _controlnet,
             _controlnet_capabilities,
@@ -224,6 +229,7 @@ ENGINES: dict[str, EngineEntry] = {
         ),
         EngineEntry(
             "wan-animate",
+            "Wan-Animate",
             "draws the person of a picture with Wan2.2-Animate, a video model; 12 GB of graphics memory or more",
             _wan_animate,
             _wan_animate_capabilities,

@@ -27,6 +27,8 @@ class EngineCard:
 
     name: str
     """What goes into ``settings.engine``."""
+    title: str
+    """Its name for people to read."""
     description: str
     """What it does, and what to know before the first run."""
     ready: bool
@@ -71,6 +73,7 @@ def engines() -> tuple[EngineCard, ...]:
         cards.append(
             EngineCard(
                 name=entry.name,
+                title=entry.title,
                 description=description,
                 ready=missing is None,
                 missing=what,

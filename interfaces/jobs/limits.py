@@ -58,17 +58,19 @@ def check_names(settings: ReplaceSettings) -> None:
     Raises
     ------
     SettingError
-        ``avatar`` is none of the shipped ones, or ``checkpoint`` is a path.
+        ``avatar`` is none of the shipped ones, or ``checkpoint`` none of the engine's.
     """
-    from pipelines.catalogue import avatars
+    from pipelines.catalogue import avatars, engines
 
     names = [card.name for card in avatars()]
     if settings.avatar not in names:
         raise SettingError("avatar", "There is no such avatar.", f"Avatars: {', '.join(names)}.")
-    checkpoint = settings.checkpoint or ""
-    if checkpoint.startswith((".", "~")) or "\\" in checkpoint or checkpoint.count("/") > 1 or "/" in checkpoint[:1]:
+    offered = next((card.checkpoints for card in engines() if card.name == settings.engine), ())
+    if settings.checkpoint and settings.checkpoint not in offered:
         raise SettingError(
-            "checkpoint", "A checkpoint is given by its name, not by a path.", "GET /engines lists them."
+            "checkpoint",
+            f"The engine {settings.engine} offers no such checkpoint here.",
+            f"Checkpoints: {', '.join(offered) or 'none'}; paths are for the command line.",
         )
 
 

@@ -25,8 +25,8 @@ from pipelines.replace.preview import FoundPerson, PeopleFound, Preview
 
 #: Seconds without a call after which the process, which holds models in memory, is ended.
 IDLE_S = 300.0
-#: Seconds that a call may take; the first one may have to build the body model's tables.
-CALL_S = 120.0
+#: Seconds that a call may take; the first one may have to load networks of tens of GB.
+CALL_S = 900.0
 #: Digests of clips that are kept; another avatar on the same clip is quick as long as its digest is there.
 KEPT_DIGESTS = 8
 

@@ -90,7 +90,8 @@ def install(app: FastAPI) -> None:
     async def invalid(_request: Request, error: Exception) -> JSONResponse:
         assert isinstance(error, RequestValidationError)
         first = error.errors()[0]
-        field = str(first["loc"][-1])
+        # Inside a list the place is a number.
+        field = next(part for part in reversed(first["loc"]) if isinstance(part, str))
         return error_response(422, f"{field}: {first['msg']}.", "See /docs.", field)
 
     async def http(_request: Request, error: Exception) -> JSONResponse:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
+
+from interfaces.settings_from import DEFAULT_PRESET
+
+#: Width or height of a picture, pixels.
+Side = Annotated[int, Field(ge=1, le=2**16)]
 
 
 class RunStatus(BaseModel):
@@ -38,6 +43,9 @@ class RunStatus(BaseModel):
     device: str | None = None
     peak_rss_mb: float | None = None
     peak_vram_mb: float | None = None
+    vram_mb: dict[str, float] | None = Field(
+        None, description="Most graphics memory by stage, MB; null without a card."
+    )
 
 
 class Health(BaseModel):
@@ -59,12 +67,14 @@ class Person(BaseModel):
     xyxy: tuple[float, float, float, float] = Field(description="Box in pixels.")
     score: float = Field(description="Confidence, 0 to 1.")
     point: tuple[float, float] = Field(description="A point on the person: what goes into the setting `person`.")
+    share: float = Field(description="Share of the picture that the box covers: `person_share` of `POST /estimate`.")
 
 
 class People(BaseModel):
     """The people in the clip's first good frame, largest first."""
 
-    frame: int
+    frame: int = Field(description="Index of the frame that was looked at.")
+    frames: int = Field(description="How many frames the clip has.")
     size: tuple[int, int] = Field(description="Width and height in pixels.")
     people: list[Person]
     picture: str = Field(description="The frame as a data URL (JPEG).")
@@ -80,16 +90,51 @@ class PreviewPictures(BaseModel):
     result: str = Field(description="The frame as the run would make it, a data URL (JPEG).")
 
 
+class EstimateQuestion(BaseModel):
+    """What is to be run."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    frames: int = Field(ge=1, le=10**7, description="How many frames the clip has.")
+    size: tuple[Side, Side] = Field(description="Width and height in pixels.")
+    preset: str = Field(DEFAULT_PRESET, description="Name of a preset.")
+    settings: dict[str, Any] = Field({}, description="Settings that differ from the preset's.")
+    person_share: float | None = Field(
+        None,
+        gt=0,
+        le=1,
+        description="Share of the picture that the person covers, where it is known: see `POST /people`.",
+    )
+
+
+class EstimateAnswer(BaseModel):
+    """What a run will take, before it is started."""
+
+    seconds: float = Field(description="From start to end.")
+    seconds_per_frame: float
+    range_s: tuple[float, float] = Field(description="Seconds between which four runs of five end.")
+    peak_mb: float = Field(description="Most memory, MB.")
+    cost_usd: float | None = Field(description="US dollars; null where the server knows no hourly price.")
+    basis: str = Field(description="Where the figures come from, one sentence.")
+    missing: str = Field(description="What the run lacks on this machine; empty when it can be started.")
+    command: str = Field(description="The command that gets what is missing.")
+
+
 class Engine(BaseModel):
     """What draws the new person."""
 
     name: str
+    title: str
     description: str
     ready: bool
     missing: str = Field(description="What it lacks on this machine; empty when it is ready.")
     command: str = Field(description="The command that gets what is missing.")
     takes: list[str] = Field(description="Which of the settings that say who plays the part it reads.")
-    checkpoints: list[str]
+    settings: list[str] = Field(
+        description="The other settings that it reads. What no engine lists is read whatever the engine."
+    )
+    checkpoints: list[str] = Field(description="What the setting `checkpoint` may be, the default first.")
+    own_checkpoints: bool = Field(description="Whether it draws with checkpoints that the user brings.")
 
 
 class Avatar(BaseModel):

@@ -1,10 +1,10 @@
-"""``/people`` and ``/preview``: what can be seen before the whole clip is paid for."""
+"""``/people``, ``/preview`` and ``/estimate``: what can be seen and known before the whole clip is paid for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 from fastapi import APIRouter, Request
@@ -12,13 +12,17 @@ from fastapi import APIRouter, Request
 from core.errors import SettingError
 from core.settings import ReplaceSettings
 from interfaces.jobs.claim import UPLOADS
-from interfaces.jobs.limits import check_clip, check_picture
+from interfaces.jobs.limits import check_clip, check_names, check_picture
 from interfaces.rest.errors import responses
 from interfaces.rest.form import Form, Upload, read_form, schema
-from interfaces.rest.models import People, Person, PreviewPictures
-from interfaces.rest.pictures import data_url
+from interfaces.rest.models import EstimateAnswer, EstimateQuestion, People, Person, PreviewPictures
+from interfaces.rest.pictures import box_share, data_url
 from interfaces.rest.runs import FILES, TEXTS, settings_of
 from interfaces.services import Services
+from interfaces.settings_from import settings_from
+
+if TYPE_CHECKING:
+    from pipelines.replace.preview import ClipFacts
 
 PREVIEW_TEXTS = {
     **{name: TEXTS[name] for name in ("preset", "settings")},
@@ -37,7 +41,7 @@ def router(services: Services) -> APIRouter:
     # The studio answers one call at a time: those that wait must not take the threads that answer everybody else.
     line = anyio.CapacityLimiter(4)
 
-    def checked(form: Form) -> tuple[Upload, ReplaceSettings]:
+    def checked(form: Form) -> tuple[Upload, ReplaceSettings, ClipFacts]:
         from pipelines.replace.preview import clip_facts
 
         clip = form.clip()
@@ -46,20 +50,23 @@ def router(services: Services) -> APIRouter:
             check_picture(settings.reference)
         facts = clip_facts(clip.path, clip.name)
         check_clip(facts.size, facts.duration_s, limits)
-        return clip, settings
+        return clip, settings, facts
 
     async def in_line(work: Callable[[Form], T], form: Form) -> T:
         return await anyio.to_thread.run_sync(work, form, limiter=line)
 
     def find(form: Form) -> People:
-        clip, settings = checked(form)
+        clip, settings, facts = checked(form)
         found = studio.people(clip.path, settings)
-        people = [Person(xyxy=p.xyxy, score=p.score, point=p.point) for p in found.people]
-        height, width = found.rgb.shape[:2]
-        return People(frame=found.frame, size=(width, height), people=people, picture=data_url(found.rgb))
+        people = [
+            Person(xyxy=p.xyxy, score=p.score, point=p.point, share=box_share(p.xyxy, facts.size)) for p in found.people
+        ]
+        return People(
+            frame=found.frame, frames=facts.frames, size=facts.size, people=people, picture=data_url(found.rgb)
+        )
 
     def draw(form: Form) -> PreviewPictures:
-        clip, settings = checked(form)
+        clip, settings, _ = checked(form)
         made = studio.preview(clip.path, settings, frame_of(form))
         return PreviewPictures(
             frame=made.frame,
@@ -92,6 +99,35 @@ def router(services: Services) -> APIRouter:
         """Takes seconds, and shows what the whole run would make of the frame."""
         async with read(request, texts=tuple(PREVIEW_TEXTS)) as form:
             return await in_line(draw, form)
+
+    @routes.post("/estimate", summary="What a run will take", response_model=EstimateAnswer, responses=responses(422))
+    def foretell(question: EstimateQuestion) -> EstimateAnswer:
+        """Time, memory and price, from the runs that this machine has done, and what the run lacks here. Give it what
+        `POST /people` answered: `frames`, `size`, and the person's `share`."""
+        from pipelines.catalogue import lacking
+        from pipelines.replace.estimate import estimate
+
+        settings = settings_from(question.preset, question.settings)
+        check_names(settings)
+        figures = estimate(
+            question.frames,
+            question.size,
+            settings,
+            history=services.queue.root,
+            hourly_price=limits.hourly_price,
+            person_share=question.person_share,
+        )
+        missing = lacking(settings)
+        return EstimateAnswer(
+            seconds=figures.seconds,
+            seconds_per_frame=figures.seconds_per_frame,
+            range_s=figures.range_s,
+            peak_mb=figures.peak_mb,
+            cost_usd=figures.cost_usd,
+            basis=figures.basis,
+            missing="" if missing is None else missing.what,
+            command="" if missing is None else missing.command,
+        )
 
     return routes
 

@@ -10,6 +10,7 @@ import gradio as gr
 from core.presets import load_preset, preset_names
 from core.settings import GROUPS, ReplaceSettings
 from core.settings_form import FormField, form_fields
+from pipelines.catalogue import unread_settings
 
 #: Fields that have a place of their own on the page.
 ELSEWHERE = ("engine", "avatar", "reference", "checkpoint", "prompt", "negative_prompt")
@@ -113,9 +114,16 @@ def preset_values(preset: str) -> dict[str, Any]:
 
 
 def matching_preset(values: Mapping[str, Any]) -> str:
-    """The preset that gives these widgets' values, or ``custom``."""
+    """The preset that gives these widgets' values, or ``custom``. What the engine does not read makes no difference.
+
+    Raises
+    ------
+    InputError
+        There is no such engine.
+    """
+    unread = unread_settings(values["engine"])
     for preset in preset_names():
-        if all(_same(values[name], value) for name, value in preset_values(preset).items()):
+        if all(_same(values[name], value) for name, value in preset_values(preset).items() if name not in unread):
             return preset
     return CUSTOM
 

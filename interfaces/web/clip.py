@@ -13,12 +13,18 @@ from pathlib import Path
 from core.settings import ServerSettings
 from interfaces.jobs.limits import check_clip, check_upload_size
 from interfaces.web.parts import duration
+from pipelines.catalogue import avatars
 from pipelines.replace.preview import ClipFacts, clip_facts
 
 #: Folder under the output root in which Gradio keeps what was uploaded.
 CACHE = ".gradio"
 #: Seconds after which an upload that no page can still show is removed.
 CACHE_AGE_S = 24 * 3600
+
+DEMO_CLIP = Path(__file__).resolve().parents[2] / "assets" / "demo" / "walk.mp4"
+#: Looks that the bundled clip is offered with.
+DEMO_LOOKS = ("maya", "kenji")
+EXAMPLES = '<p class="us-soft us-small">No clip at hand? Take the bundled one:</p><div class="us-examples"></div>'
 
 
 def cache_folder(settings: ServerSettings) -> Path:
@@ -40,6 +46,20 @@ def check(clip: Path, settings: ServerSettings) -> ClipFacts:
     facts = clip_facts(clip, clip.name)
     check_clip(facts.size, facts.duration_s, settings)
     return facts
+
+
+def example_cards() -> list[dict[str, str]]:
+    """The bundled clip's looks as cards."""
+    return [
+        {
+            "value": card.name,
+            "title": card.title,
+            "text": "in the bundled clip",
+            "image": f"avatars/{card.name}/thumbnail",
+        }
+        for card in avatars()
+        if card.name in DEMO_LOOKS
+    ]
 
 
 def limits_line(settings: ServerSettings) -> str:

@@ -8,12 +8,30 @@ from typing import Any
 
 import gradio as gr
 
+from core.errors import InputError
+from core.presets import load_preset
 from core.settings import ReplaceSettings, make_settings
-from interfaces.web.advanced import advanced_fields, build_fields, matching_preset, preset_values, to_setting, to_widget
-from interfaces.web.parts import choice_cards, heading
-from pipelines.catalogue import AvatarCard, EngineCard, avatars, engines
+from interfaces.web.advanced import (
+    CUSTOM,
+    advanced_fields,
+    build_fields,
+    matching_preset,
+    preset_values,
+    to_setting,
+    to_widget,
+)
+from interfaces.web.parts import choice_cards, error_notice, heading, notice
+from pipelines.catalogue import AvatarCard, EngineCard, add_checkpoint, avatars, engines, unread_settings
 
 DEFAULT_PRESET = "balanced"
+#: Inputs of step 2 that some engines read and others do not.
+PART = ("avatar", "reference", "checkpoint", "prompt", "negative_prompt")
+
+_REFERENCE_HELP = "A picture of the person to put in. Where there is none, the avatar above stands for one."
+_CHECKPOINT_HELP = (
+    "Any of Stable Diffusion 1.5, as <code>.safetensors</code>: other kinds of file can run code when they are read. "
+    "Those in the folder <code>checkpoints</code> of the weights are listed when the engine is chosen."
+)
 
 
 class Form:
@@ -50,6 +68,9 @@ class Form:
             elem_id="us-avatar",
             look="gallery",
         )
+        self.reference_help = gr.HTML(
+            f'<p class="us-soft">{_REFERENCE_HELP}</p>', apply_default_css=False, elem_id="us-reference-help"
+        )
         self.widgets["reference"] = gr.Image(
             label="Reference image",
             type="filepath",
@@ -57,20 +78,30 @@ class Form:
             height=220,
             elem_id="us-reference",
         )
-        self.widgets["checkpoint"] = gr.Dropdown(
-            list(first.checkpoints),
-            label="Checkpoint",
-            info="Weights that the engine draws with.",
-            elem_id="us-checkpoint",
-        )
         self.widgets["prompt"] = gr.Textbox(
             "", label="Prompt", info="Describes the new person.", lines=2, elem_id="us-prompt"
         )
         self.widgets["negative_prompt"] = gr.Textbox(
             "", label="Negative prompt", info="What to avoid.", elem_id="us-negative-prompt"
         )
-        for name, update in taken_by(first).items():
-            self.widgets[name].visible = update["visible"]
+        self._build_checkpoint(first)
+
+    def _build_checkpoint(self, engine: EngineCard) -> None:
+        self.widgets["checkpoint"] = gr.Dropdown(
+            list(engine.checkpoints),
+            label="Checkpoint",
+            info="Weights that the engine draws with.",
+            elem_id="us-checkpoint",
+        )
+        with gr.Column(elem_classes="us-own-checkpoint") as self.own_checkpoint:
+            self.checkpoint_upload = gr.UploadButton(
+                "Add a checkpoint", file_types=[".safetensors"], size="sm", elem_id="us-checkpoint-upload"
+            )
+            self.checkpoint_notice = gr.HTML(
+                f'<p class="us-soft us-small">{_CHECKPOINT_HELP}</p>',
+                apply_default_css=False,
+                elem_id="us-checkpoint-notice",
+            )
 
     def build_advanced(self) -> None:
         """Every other setting. To be called inside the accordion."""
@@ -78,48 +109,110 @@ class Form:
         for name, value in preset_values(DEFAULT_PRESET).items():
             self.advanced[name].value = value
         self.widgets.update(self.advanced)
+        for component, visible in self._visible(_default_engine(engines())).items():
+            component.visible = visible
+
+    # -- what is shown ---------------------------------------------------------------------------------------------
+
+    def _visible(self, engine: EngineCard) -> dict[Any, bool]:
+        """Of everything that only some engines read: whether this one does."""
+        shown = {self.widgets[name]: name in engine.takes for name in PART}
+        choice = "checkpoint" in engine.takes and len(engine.checkpoints) > 0
+        shown[self.widgets["checkpoint"]] = choice
+        shown[self.reference_help] = {"avatar", "reference"} <= set(engine.takes)
+        shown[self.own_checkpoint] = choice and engine.own_checkpoints
+        unread = unread_settings(engine.name)
+        return shown | {self.advanced[name]: name not in unread for name in (*engine.settings, *unread)}
+
+    def by_engine(self) -> list[Any]:
+        """Everything that :meth:`show` updates."""
+        return list(self._visible(_default_engine(engines())))
+
+    def show(self, engine: EngineCard, values: Mapping[str, Any] | None = None) -> dict[Any, Any]:
+        """Updates that show what an engine reads and hide what it does not; with values where some are given."""
+        updates: dict[Any, dict[str, Any]] = {self.widgets[name]: {"value": v} for name, v in (values or {}).items()}
+        for component, visible in self._visible(engine).items():
+            updates.setdefault(component, {})["visible"] = visible
+        if engine.checkpoints:
+            first = {"choices": list(engine.checkpoints), "value": engine.checkpoints[0]}
+            checkpoint = self.widgets["checkpoint"]
+            updates[checkpoint] = {**first, **updates[checkpoint]}
+        return {component: gr.update(**update) for component, update in updates.items()}
+
+    def refresh(self) -> Any:
+        """The engines as they stand on this machine now: what was missing may have come."""
+        return gr.update(choices=[engine_card(card) for card in engines()])
+
+    def take_checkpoint(self, file: str, engine: str) -> dict[Any, Any]:
+        """Keep a checkpoint that was brought, and choose it."""
+        try:
+            name = add_checkpoint(Path(file), Path(file).name)
+            choices = list(engine_named(engine).checkpoints)
+        except Exception as error:  # noqa: BLE001 - shown to the user, and logged where nobody foresaw it
+            return {self.checkpoint_notice: error_notice(error)}
+        return {
+            self.widgets["checkpoint"]: gr.update(choices=choices, value=name),
+            self.checkpoint_notice: notice("info", f"{name} is kept on the server and chosen."),
+        }
 
     # -- reading and filling ---------------------------------------------------------------------------------------
 
     def settings(self, values: Sequence[Any]) -> ReplaceSettings:
-        """Settings from the values of :meth:`inputs`.
+        """Settings from the values of :meth:`inputs`. What the engine does not read stays as the preset has it.
 
         Raises
         ------
+        InputError
+            There is no such engine.
         SettingError
             A value is not allowed.
         """
         given = dict(zip(self.names(), values, strict=True))
-        chosen: dict[str, Any] = {}
-        for field in advanced_fields():
-            chosen[field.name] = to_setting(field, given[field.name])
         engine = engine_named(given["engine"])
-        chosen["engine"] = given["engine"]
-        for name in engine.takes if engine else ():
+        preset = matching_preset(given)
+        chosen: dict[str, Any] = {} if preset == CUSTOM else dict(load_preset(preset, "replace"))
+        unread = unread_settings(engine.name)
+        for field in advanced_fields():
+            if field.name not in unread:
+                chosen[field.name] = to_setting(field, given[field.name])
+        chosen["engine"] = engine.name
+        for name in engine.takes:
             if given[name] not in ("", None):
                 chosen[name] = given[name]
         result: ReplaceSettings = make_settings(ReplaceSettings, chosen)
         return result
 
     def preset(self, values: Sequence[Any]) -> str:
-        """The preset that the form's values amount to."""
+        """The preset that the form's values amount to.
+
+        Raises
+        ------
+        InputError
+            There is no such engine.
+        """
         return matching_preset(dict(zip(self.names(), values, strict=True)))
 
     def fill(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Widget values for a run's settings; names that this machine does not know are left out."""
+        """Widget values for a run's settings; names that this machine does not know are left out. The reference picture is
+        the caller's to bring.
+
+        Raises
+        ------
+        InputError
+            There is no engine of that name any more.
+        """
         values: dict[str, Any] = {}
         for field in advanced_fields():
             values[field.name] = to_widget(field, settings.get(field.name, field.default))
         engine = engine_named(settings["engine"])
-        if engine is not None and engine.ready:
-            values["engine"] = engine.name
+        values["engine"] = engine.name
         # On the command line an avatar may be any file.
         avatar = Path(str(settings["avatar"])).stem
         if any(card.name == avatar for card in avatars()):
             values["avatar"] = avatar
         for name in ("prompt", "negative_prompt"):
             values[name] = settings[name]
-        if engine is not None and settings.get("checkpoint") in engine.checkpoints:
+        if settings.get("checkpoint") in engine.checkpoints:
             values["checkpoint"] = settings["checkpoint"]
         return values
 
@@ -129,19 +222,29 @@ def _default_engine(cards: Sequence[EngineCard]) -> EngineCard:
     return next(card for card in cards if card.name == wanted)
 
 
-def engine_named(name: Any) -> EngineCard | None:
-    """The engine of that name, as it stands on this machine now."""
-    return next((card for card in engines() if card.name == name), None)
+def engine_named(name: Any) -> EngineCard:
+    """The engine of that name, as it stands on this machine now.
+
+    Raises
+    ------
+    InputError
+        There is none.
+    """
+    cards = engines()
+    found = next((card for card in cards if card.name == name), None)
+    if found is None:
+        raise InputError(f"There is no engine named {name!r}.", f"Engines: {', '.join(card.name for card in cards)}.")
+    return found
 
 
 def engine_card(card: EngineCard) -> dict[str, Any]:
     """An engine as a card; what cannot run here says what it lacks and how to get it."""
     return {
         "value": card.name,
-        "title": card.name.capitalize(),
+        "title": card.title,
         "text": card.description,
         "badge": "Ready" if card.ready else "Not ready",
-        "note": "" if card.ready else f"Missing: {card.missing}",
+        "note": "" if card.ready else f"Missing: {card.missing}".replace(" GB)", "\N{NO-BREAK SPACE}GB)"),
         "command": card.command,
         "disabled": not card.ready,
     }
@@ -151,13 +254,3 @@ def avatar_card(card: AvatarCard) -> dict[str, Any]:
     """An avatar as a card."""
     image = f"avatars/{card.name}/thumbnail"
     return {"value": card.name, "title": card.title, "hover": card.description, "image": image}
-
-
-def taken_by(engine: EngineCard) -> dict[str, dict[str, Any]]:
-    """Which of the inputs that depend on the engine are shown."""
-    shown = {name: name in engine.takes for name in ("avatar", "reference", "checkpoint", "prompt", "negative_prompt")}
-    shown["checkpoint"] = shown["checkpoint"] and len(engine.checkpoints) > 0
-    updates: dict[str, dict[str, Any]] = {name: gr.update(visible=value) for name, value in shown.items()}
-    if shown["checkpoint"]:
-        updates["checkpoint"] = gr.update(visible=True, choices=list(engine.checkpoints), value=engine.checkpoints[0])
-    return updates

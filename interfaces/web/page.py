@@ -32,6 +32,7 @@ class Page:
     """What the tabs share."""
 
     services: Services
+    blocks: gr.Blocks
     tabs: gr.Tabs
     request: gr.State
     """``{"what": "open" | "edit", "id": run}``: one tab asks another to show a run or to take it up again."""
@@ -83,7 +84,7 @@ def build_page(services: Services) -> gr.Blocks:
         header = component("header", elem_id="us-header", template=HEADER)
         header.select(open_run, None, [request], **EVENT)
         with gr.Tabs(selected=TABS[0][0], elem_id="us-tabs") as tabs:
-            page = Page(services, tabs, request)
+            page = Page(services, blocks, tabs, request)
             for key, title, build in TABS:
                 with gr.Tab(title, id=key):
                     build(page)

@@ -69,6 +69,14 @@ def notice(kind: str, message: str, hint: str = "") -> str:
     return f'<p class="us-notice {kind}" role="{role}">{text}</p>'
 
 
+def missing_notice(what: str, command: str) -> str:
+    """A line of text that says what a run lacks on this machine, and the command that gets it."""
+    return (
+        f'<p class="us-notice warning" role="status">These settings need {html.escape(what)}, which this machine lacks. '
+        f"On the server: <code>{html.escape(command)}</code></p>"
+    )
+
+
 def sentences(error: Exception) -> tuple[str, str]:
     """What is shown of an error: its message and its hint. Errors that nobody foresaw go to the log as well."""
     if isinstance(error, UnderstudyError):
@@ -110,7 +118,22 @@ def duration(seconds: float) -> str:
         return f"{max(1, round(seconds))} s"
     if seconds < 5400:
         return f"{round(seconds / 60)} min"
-    return f"{seconds / 3600:.1f} h"
+    hours = seconds / 3600
+    return f"{hours:.2g} h" if hours < 10 else f"{hours:.0f} h"
+
+
+def span(low: float, high: float) -> str:
+    """Two numbers of seconds in words: ``2 to 4 min``, ``50 s to 2 min``."""
+    first, last = duration(low), duration(high)
+    if first == last:
+        return first
+    number, unit = first.split()
+    return f"{number} to {last}" if last.endswith(f" {unit}") else f"{first} to {last}"
+
+
+def pace(seconds: float) -> str:
+    """Seconds for one frame in words."""
+    return f"{seconds:.2g} s" if seconds < 10 else duration(seconds)
 
 
 def memory(megabytes: float) -> str:

@@ -14,18 +14,24 @@ from core.settings import ReplaceSettings
 from interfaces.jobs.status import display_name
 from interfaces.web import clip as clips
 from interfaces.web.advanced import CUSTOM, preset_values
-from interfaces.web.costs import cost_line, preset_cards
-from interfaces.web.form import DEFAULT_PRESET, Form, engine_named, taken_by
-from interfaces.web.parts import EVENT, choice_cards, component, data_url, error_notice, heading, notice, sentences
-from pipelines.catalogue import avatars
-from pipelines.replace.preview import ClipFacts, PeopleFound
+from interfaces.web.costs import Footage, cost_line, preset_cards
+from interfaces.web.form import DEFAULT_PRESET, Form, engine_named
+from interfaces.web.parts import (
+    EVENT,
+    choice_cards,
+    component,
+    data_url,
+    error_notice,
+    heading,
+    missing_notice,
+    notice,
+    sentences,
+)
+from interfaces.web.people import look_for_people, parse_point
+from pipelines.catalogue import lacking
 
 if TYPE_CHECKING:
     from interfaces.web.page import Page
-
-DEMO_CLIP = Path(__file__).resolve().parents[2] / "assets" / "demo" / "walk.mp4"
-#: Looks that the bundled clip is offered with.
-DEMO_LOOKS = ("maya", "kenji")
 
 #: What a camera is asked for: browsers take its largest picture otherwise.
 CAMERA = {"video": {"width": {"ideal": 1280}, "height": {"ideal": 720}}}
@@ -40,7 +46,8 @@ class ReplaceTab:
         self.page = page
         self.services = page.services
         self.form = Form()
-        self.facts = gr.State(None)
+        #: What is known of the clip: a Footage, or None.
+        self.footage = gr.State(None)
         #: The clip that the page knows already, because it came from a run together with whom to replace.
         self.known = gr.State("")
         with gr.Row(elem_id="us-replace", elem_classes="us-columns"):
@@ -69,17 +76,8 @@ class ReplaceTab:
             self.examples = component(
                 "examples",
                 elem_id="us-examples",
-                template=EXAMPLES,
-                choices=[
-                    {
-                        "value": card.name,
-                        "title": card.title,
-                        "text": "in the bundled clip",
-                        "image": f"avatars/{card.name}/thumbnail",
-                    }
-                    for card in avatars()
-                    if card.name in DEMO_LOOKS
-                ],
+                template=clips.EXAMPLES,
+                choices=clips.example_cards(),
             )
         with gr.Column(elem_classes="us-card", elem_id="us-step-part"):
             self.form.build_part()
@@ -131,7 +129,7 @@ class ReplaceTab:
             self.read_clip,
             [self.clip, self.known, *inputs],
             [
-                self.facts,
+                self.footage,
                 self.known,
                 self.clip_notice,
                 self.picker,
@@ -144,25 +142,47 @@ class ReplaceTab:
             **EVENT,
         )
         self.examples.select(self.take_example, None, [self.clip, form.widgets["avatar"]], **EVENT)
-        self.picker.select(self.pick_person, None, [form.widgets["person"]], **EVENT)
+        self.picker.select(
+            self.pick_person,
+            [self.footage, *inputs],
+            [form.widgets["person"], *costs],
+            trigger_mode="always_last",
+            **EVENT,
+        )
 
         self.preset.input(
-            self.choose_preset, [self.preset, self.facts, *inputs], [*form.advanced.values(), *costs], **EVENT
+            self.choose_preset, [self.preset, self.footage, *inputs], [*form.advanced.values(), *costs], **EVENT
         )
-        fields = [form.widgets[name].input for name in form.advanced if name != "person"]
+        fields = [form.widgets[name].input for name in form.advanced]
         # What is pasted with the mouse is noticed when the field is left.
-        left = [
-            widget.blur for name, widget in form.advanced.items() if isinstance(widget, gr.Textbox) and name != "person"
-        ]
-        others = [form.widgets["engine"].input, form.widgets["avatar"].input]
-        gr.on([*fields, *left, *others], self.change, [self.facts, *inputs], costs, trigger_mode="always_last", **EVENT)
+        left = [widget.blur for widget in form.advanced.values() if isinstance(widget, gr.Textbox)]
+        others = [form.widgets[name].input for name in ("avatar", "reference", "checkpoint")]
+        gr.on(
+            [*fields, *left, *others, form.widgets["reference"].clear],
+            self.change,
+            [self.footage, *inputs],
+            costs,
+            trigger_mode="always_last",
+            **EVENT,
+        )
         form.widgets["person"].input(
             self.move_point, [form.widgets["person"], self.picker], [self.picker], trigger_mode="always_last", **EVENT
         )
-        shown = ["avatar", "reference", "checkpoint", "prompt", "negative_prompt"]
         form.widgets["engine"].input(
-            self.choose_engine, [form.widgets["engine"]], [form.widgets[name] for name in shown], **EVENT
+            self.choose_engine,
+            [self.footage, *inputs],
+            [*form.by_engine(), *costs],
+            trigger_mode="always_last",
+            **EVENT,
         )
+        form.checkpoint_upload.upload(
+            form.take_checkpoint,
+            [form.checkpoint_upload, form.widgets["engine"]],
+            [form.widgets["checkpoint"], form.checkpoint_notice],
+            **EVENT,
+        )
+        # Not over Gradio's shared stream: it closes after the answer, and what is chosen just then would be lost.
+        self.page.blocks.load(form.refresh, None, [form.widgets["engine"]], queue=False, **EVENT)
 
         self.preview_button.click(
             self.make_preview, [self.clip, *inputs], [self.preview, self.stage, self.notice, *buttons], **EVENT
@@ -172,11 +192,10 @@ class ReplaceTab:
         )
         self.preview_button.click(None, None, None, js=_LOOK_AT_STAGE)
 
-        filled = [self.clip, self.known, self.preset, *inputs, self.page.tabs, self.stage, self.clip_notice]
+        filled = [self.clip, self.known, self.preset, *inputs, *form.by_engine()]
+        filled = list(dict.fromkeys([*filled, self.page.tabs, self.stage, self.clip_notice]))
         self.run.edit(self.fill_from_run, None, filled, **EVENT)
-        self.page.request.change(
-            self.answer_request, [self.page.request], list(dict.fromkeys([*filled, self.run])), **EVENT
-        )
+        self.page.request.change(self.answer_request, [self.page.request], [*filled, self.run], **EVENT)
 
     # -- the clip --------------------------------------------------------------------------------------------------
 
@@ -199,91 +218,88 @@ class ReplaceTab:
             return
         moved = clip != known
         if moved:
-            values = tuple(
-                "" if name == "person" else value for name, value in zip(self.form.names(), values, strict=True)
-            )
+            values = self._with(values, person="")
         on = dict.fromkeys((self.preview_button, self.run_button), gr.update(interactive=True))
+        footage = Footage(facts)
         yield {
             **on,
-            **self._costs(facts, values),
-            self.facts: facts,
+            **self._costs(footage, values),
+            self.footage: footage,
             self.clip_notice: clips.facts_line(facts),
             self.picker: {"busy": "Looking for people"},
             self.preview: None,
             self.stage: gr.Tabs(selected="shot"),
             **({self.form.widgets["person"]: ""} if moved else {}),
         }
-        yield {self.picker: self._people(Path(clip), values)}
-
-    def _blank(self) -> Updates:
-        return {self.facts: None, self.picker: None, self.preview: None, self.stage: gr.Tabs(selected="shot")}
-
-    def _people(self, clip: Path, values: tuple[Any, ...]) -> dict[str, Any]:
         try:
             settings = self.form.settings(values)
-            return picker_value(self.services.studio.people(clip, settings), settings.person)
-        except InputError as error:
-            # The run looks at every frame, this only at some.
-            return {"kind": "warning", "message": error.message, "hint": error.hint}
-        except Exception as error:  # noqa: BLE001 - shown to the user, and logged where nobody foresaw it
-            message, hint = sentences(error)
-            return {"kind": "error", "message": message, "hint": hint}
+        except UnderstudyError as error:
+            yield {self.picker: {"kind": "warning", "message": error.message, "hint": error.hint}}
+            return
+        found, shown = look_for_people(self.services.studio, Path(clip), settings)
+        if found is not None:
+            footage = Footage(facts, found.people)
+        yield {self.picker: shown, self.footage: footage, **self._costs(footage, values)}
+
+    def _blank(self) -> Updates:
+        return {self.footage: None, self.picker: None, self.preview: None, self.stage: gr.Tabs(selected="shot")}
 
     def take_example(self, event: gr.EventData) -> Updates:
         """The bundled clip with one of its looks."""
         return {
-            self.clip: clips.offer(DEMO_CLIP, DEMO_CLIP.name, self.services.settings),
+            self.clip: clips.offer(clips.DEMO_CLIP, clips.DEMO_CLIP.name, self.services.settings),
             self.form.widgets["avatar"]: event.value,
         }
 
-    def pick_person(self, event: gr.EventData) -> str:
-        """A click in the picture."""
+    def pick_person(self, event: gr.EventData, footage: Footage | None, *values: Any) -> Updates:
+        """A click in the picture. How large the person is tells what the run takes."""
         x, y = event.point
-        return f"{x:.0f},{y:.0f}"
+        point = f"{x:.0f},{y:.0f}"
+        return {self.form.widgets["person"]: point, **self._costs(footage, self._with(values, person=point))}
 
     def move_point(self, text: str, picker: dict[str, Any] | None) -> Any:
         """A point that was typed, shown in the picture."""
-        try:
-            x, y = (float(part) for part in text.split(","))
-        except ValueError:
-            point = None
-        else:
-            point = [x, y]
-        return {**picker, "point": point} if picker and "image" in picker else gr.skip()
+        return {**picker, "point": parse_point(text)} if picker and "image" in picker else gr.skip()
 
     # -- settings --------------------------------------------------------------------------------------------------
 
-    def choose_preset(self, preset: str, facts: ClipFacts | None, *values: Any) -> Updates:
+    def choose_preset(self, preset: str, footage: Footage | None, *values: Any) -> Updates:
         """Fill the advanced fields from a preset."""
         if preset == CUSTOM:
-            return self._costs(facts, values)
+            return self._costs(footage, values)
         new = preset_values(preset)
-        given = dict(zip(self.form.names(), values, strict=True)) | new
         return {
             **{self.form.advanced[name]: value for name, value in new.items()},
-            **self._costs(facts, tuple(given.values())),
+            **self._costs(footage, self._with(values, **new)),
         }
 
-    def change(self, facts: ClipFacts | None, *values: Any) -> Updates:
+    def change(self, footage: Footage | None, *values: Any) -> Updates:
         """Something in the form was changed: what does it cost now, and is it still the preset?"""
-        return self._costs(facts, values)
+        return self._costs(footage, values)
 
-    def choose_engine(self, name: str) -> Updates:
-        """Show what the engine takes."""
-        engine = engine_named(name)
-        if engine is None:
-            return {}
-        return {self.form.widgets[key]: update for key, update in taken_by(engine).items()}
-
-    def _costs(self, facts: ClipFacts | None, values: tuple[Any, ...]) -> Updates:
-        server = self.services.settings
-        preset = self.form.preset(values)
+    def choose_engine(self, footage: Footage | None, *values: Any) -> Updates:
+        """Show what the engine reads, and what it costs."""
         try:
+            engine = engine_named(dict(zip(self.form.names(), values, strict=True))["engine"])
+        except InputError as error:
+            return {self.notice: error_notice(error)}
+        # The checkpoint that was chosen belongs to the engine before.
+        return {**self.form.show(engine), **self._costs(footage, self._with(values, checkpoint=None))}
+
+    def _with(self, values: tuple[Any, ...], **changes: Any) -> tuple[Any, ...]:
+        """The form's values with some changed."""
+        return tuple((dict(zip(self.form.names(), values, strict=True)) | changes).values())
+
+    def _costs(self, footage: Footage | None, values: tuple[Any, ...]) -> Updates:
+        server = self.services.settings
+        try:
+            preset = self.form.preset(values)
             settings = self.form.settings(values)
+            missing = lacking(settings)
             return {
-                self.preset: gr.update(value=preset, choices=preset_cards(settings, preset, facts, server)),
-                self.cost: cost_line(settings, facts, server),
-                self.notice: "",
+                self.preset: gr.update(value=preset, choices=preset_cards(settings, preset, footage, server)),
+                self.cost: cost_line(settings, footage, server),
+                self.notice: "" if missing is None else missing_notice(missing.what, missing.command),
             }
         except UnderstudyError as error:
             return {self.notice: error_notice(error)}
@@ -358,29 +374,21 @@ class ReplaceTab:
             name = display_name(run.record)
             clip = clips.offer(run.source, name, self.services.settings)
             values = self.form.fill(run.record["settings"])
+            values["reference"] = self._reference(run)
             preset = self.form.preset([values.get(name) for name in self.form.names()])
+            shown = self.form.show(engine_named(values["engine"]), values)
         except Exception as error:  # noqa: BLE001 - shown to the user, and logged where nobody foresaw it
             return {**there, self.clip_notice: error_notice(error)}
-        shown: Updates = {self.form.widgets[name]: value for name, value in values.items()}
         # Reading the clip, which follows, works out the presets' costs.
         return {**there, **shown, self.clip: clip, self.known: clip, self.preset: preset}
 
-
-def picker_value(found: PeopleFound, point: tuple[float, float] | None) -> dict[str, Any]:
-    """What the picture to pick somebody in is drawn from."""
-    height, width = found.rgb.shape[:2]
-    return {
-        "image": data_url(found.rgb),
-        "frame": found.frame,
-        "width": width,
-        "height": height,
-        "people": [{"xyxy": list(person.xyxy), "point": [round(v) for v in person.point]} for person in found.people],
-        "point": None if point is None else list(point),
-    }
+    def _reference(self, run: RunFolder) -> str | None:
+        """A run's reference picture, where the page may show it; none where it is gone."""
+        picture = Path(run.record["settings"].get("reference") or "")
+        return clips.offer(picture, picture.name, self.services.settings) if picture.is_file() else None
 
 
 #: On a narrow screen the stage is out of sight when a button is pressed.
-EXAMPLES = '<p class="us-soft us-small">No clip at hand? Take the bundled one:</p><div class="us-examples"></div>'
 _LOOK_AT_STAGE = """(...values) => {
     const stage = document.getElementById("us-stage").getBoundingClientRect();
     if (stage.top < 0 || stage.top > innerHeight / 2) {

@@ -17,10 +17,10 @@ from core.errors import InputError
 from core.types import GenerationRequest, GenerationResult
 from models.generators.base import Capabilities, EngineOptions, LoadProgress
 from models.generators.library_care import no_numbers
-from models.generators.wan.checkpoint import parse_checkpoint
+from models.generators.wan.checkpoint import WEIGHTS, parse_checkpoint
 from models.generators.wan.conditioning import Conditioning, conditioning, holes, resized, soft_edge
 from models.generators.wan.faces import cut_faces, face_boxes, steady_boxes
-from models.generators.wan.loading import LoadPlan, Networks, load_networks, lora_files
+from models.generators.wan.loading import FEW_STEP_WEIGHTS, LoadPlan, Networks, load_networks, lora_files
 from models.generators.wan.prompts import NEGATIVE_PROMPT, PROMPT
 from models.generators.wan.reference import avatar_portrait, check_reference, fitted, read_reference
 from models.memory import Batches, choose_device, limit_vram, release_cuda_cache
@@ -33,6 +33,23 @@ CARRIED = 5
 STEPS, FEW_STEPS = 20, 6
 #: Without guidance; the model is made for that, and it takes half the time.
 GUIDANCE = 1.0
+
+
+def capabilities_of(options: EngineOptions) -> Capabilities:
+    """What the engine needs and promises with some options."""
+    return Capabilities(
+        controls=("pose",),
+        crop_margin=0.2,
+        frames_per_call=FRAMES_PER_CALL,
+        carried_frames=CARRIED,
+        minimum_vram_gb=12.0,
+        weights=(WEIGHTS, FEW_STEP_WEIGHTS) if options.few_step else (WEIGHTS,),
+        draws_in="stable",
+        # It follows the skeleton, whose feet stand as the old person's did.
+        holds_feet=True,
+        steady=True,
+        matches_shot=True,
+    )
 
 
 def step_count(options: EngineOptions) -> int:
@@ -67,19 +84,6 @@ class WanAnimateGenerator:
     """
 
     name = "wan-animate"
-    capabilities = Capabilities(
-        controls=("pose",),
-        crop_margin=0.2,
-        frames_per_call=FRAMES_PER_CALL,
-        carried_frames=CARRIED,
-        minimum_vram_gb=12.0,
-        weights=("wan-animate",),
-        draws_in="stable",
-        # It follows the skeleton, whose feet stand as the old person's did.
-        holds_feet=True,
-        steady=True,
-        matches_shot=True,
-    )
 
     def __init__(self, options: EngineOptions, networks: Networks | None = None) -> None:
         """Check the options and that the weights are there.
@@ -113,6 +117,11 @@ class WanAnimateGenerator:
         self._batches: Batches | None = None
         if networks is not None:
             self.adopt(networks)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What these options need and promise."""
+        return capabilities_of(self.options)
 
     @property
     def steps(self) -> int:

@@ -108,8 +108,8 @@ def missing(*names: str) -> tuple[str, str] | None:
     for name in names:
         row = weight_set(name)
         if state_of(row).status != "ready":
-            size = f" ({row.size_gb:.3g} GB)" if row.size_gb else ""
-            return f"the weights {name}{size}", row.command
+            size = f"{row.size_gb:.3g} GB" if row.size_gb >= 1 else f"{row.size_gb * 1000:.0f} MB"
+            return f"the weights {name} ({size})" if row.size_gb else f"the weights {name}", row.command
     return None
 
 

@@ -35,6 +35,8 @@ PRIOR_WEIGHT, MACHINE_PRIOR_WEIGHT = 1.0, 0.03
 SAME_CLIP = 12.0
 #: Seconds below which a stage's time says nothing about the machine.
 TELLING_S = 0.05
+#: Stages that are the engine's own as much as the machine's.
+ENGINE_STAGES = PERSON_STAGES | {"load"}
 #: Stages in which the first run of all builds tables; times more than it usually takes from which on that was the case.
 BUILDING_STAGES, BUILDING = frozenset({"body", "load"}), 4.0
 #: Standard deviation of the natural logarithm: of a run's time about the typical one, on a machine that is not known.
@@ -156,7 +158,8 @@ def foretell(
 
     stages = seconds_with(share)
     seconds = sum(stages.values())
-    spread = FOUR_OF_FIVE * _spread(runs, weights, factors)
+    alike = [(run, weight) for run, weight in zip(runs, weights, strict=True) if run.settings.engine == settings.engine]
+    spread = FOUR_OF_FIVE * _spread([run for run, _ in alike], [weight for _, weight in alike], factors)
     aside = [sum(seconds_with(share * math.exp(sign * FOUR_OF_FIVE * share_spread)).values()) for sign in (-1, 1)]
     low, high = (math.hypot(spread, math.log(other / seconds)) for other in aside)
     return Estimate(
@@ -228,12 +231,13 @@ def _factors(runs: Sequence[PastRun], weights: Sequence[float], engine: str) -> 
         told = [
             (run.stages[name] / run.typical[name], weight)
             for run, weight in zip(runs, weights, strict=True)
-            if _tells(run, name) and (name not in PERSON_STAGES or run.settings.engine == engine)
+            if _tells(run, name) and (name not in ENGINE_STAGES or run.settings.engine == engine)
         ]
         if name in BUILDING_STAGES:
             told = [(ratio, weight) for ratio, weight in told if ratio < BUILDING * speed]
         stages[name] = _shrunk(*_unzipped(told), speed)
-    memory = _shrunk([run.peak_mb / run.typical_mb for run in runs], weights, 1.0)
+    alike = [(run, weight) for run, weight in zip(runs, weights, strict=True) if run.settings.engine == engine]
+    memory = _shrunk(*_unzipped((run.peak_mb / run.typical_mb, weight) for run, weight in alike), 1.0)
     return _Factors(speed, stages, memory)
 
 

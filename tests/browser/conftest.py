@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.browser.driver import Stage
+from tests.browser.driver import Stage, chromium_path
 from tests.conftest import ROOT
 from tests.interfaces.serving import AppProcess
 
@@ -20,12 +19,9 @@ SCREENSHOTS = ROOT / "outputs" / "screenshots"
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Headless Chromium with a camera that shows a test picture."""
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    path = next((found for name in names if (found := shutil.which(name))), None)
-    assert path is not None, "there is no Chromium: run scripts/ensure_chromium.sh"
     options = ["--no-sandbox", "--disable-gpu", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=options)
+        chromium = playwright.chromium.launch(executable_path=chromium_path(), args=options)
         yield chromium
         chromium.close()
 

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, ConsoleMessage, Locator, Page, expect
 
 #: Milliseconds that the server may take for something that it has to work for, on a machine that is busy.
 WORK_MS = 240_000
 WIDTHS = {"desktop": (1440, 1000), "phone": (390, 844)}
 #: What moves with the window would lie across a picture of the whole page.
 STILL = ".us-go, .us-stage-column { position: relative !important; top: auto !important; }"
+
+
+def chromium_path() -> str:
+    """The browser of this machine."""
+    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+    path = next((found for name in names if (found := shutil.which(name))), None)
+    assert path is not None, "there is no Chromium: run scripts/ensure_chromium.sh"
+    return path
 
 
 class Stage:
@@ -25,8 +34,13 @@ class Stage:
         self.errors: list[str] = []
         self.requests: list[str] = []
         page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.on("console", lambda line: self.errors.append(line.text) if line.type == "error" else None)
+        page.on("console", self._hear)
         page.on("request", lambda request: self.requests.append(request.url))
+
+    def _hear(self, line: ConsoleMessage) -> None:
+        # The live picture is gone once the run has ended, which may be just when the page asks for it.
+        if line.type == "error" and "/live?" not in line.location["url"]:
+            self.errors.append(line.text)
 
     @classmethod
     @contextmanager

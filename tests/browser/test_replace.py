@@ -129,6 +129,18 @@ def test_a_click_picks_the_person(stage, small_clip):
     expect(stage.field("person")).not_to_have_value(f"{x:.0f},{y:.0f}")
 
 
+def test_the_cost_follows_the_size_of_the_person_who_is_picked(stage, demo_clip):
+    stage.add_clip(demo_clip)
+    cost = stage.page.locator("#us-cost .us-facts")
+    expect(cost).to_contain_text("likely")
+    seen = cost.text_content()
+    # Nobody is known to stand there: the range is wider.
+    stage.page.locator("#us-person .us-picture").click(position={"x": 12, "y": 12})
+    expect(cost).not_to_have_text(seen)
+    stage.page.locator("#us-person .us-person").click()
+    expect(cost).to_have_text(seen)
+
+
 def test_a_preview_shows_one_frame_before_and_after(stage, small_clip):
     stage.add_clip(small_clip)
     stage.page.locator("#us-preview-button").click()

@@ -3,15 +3,19 @@
   const { el } = window.understudy;
   let groups = 0;
 
-  const copyButton = (command) => {
-    const button = el("button", { type: "button", class: "us-button small" }, "Copy");
+  /** A command to be typed, and a button that copies it. */
+  const commandLine = (command) => {
+    const code = el("code", {}, command);
+    const button = el("button", { type: "button", class: "us-button small", "aria-label": `Copy ${command}` }, "Copy");
     button.addEventListener("click", async (event) => {
       event.preventDefault();
-      await navigator.clipboard.writeText(command);
-      button.textContent = "Copied";
+      // Browsers have no clipboard for pages that come over a network without TLS: there the text is selected.
+      if (navigator.clipboard) await navigator.clipboard.writeText(command);
+      else getSelection().selectAllChildren(code);
+      button.textContent = navigator.clipboard ? "Copied" : "Selected";
       setTimeout(() => (button.textContent = "Copy"), 1500);
     });
-    return button;
+    return el("span", { class: "us-command" }, code, button);
   };
 
   const card = (choice, name, chosen) =>
@@ -32,7 +36,7 @@
         el("span", { class: "us-choice-title" }, choice.title, choice.badge && el("span", { class: "us-badge" }, choice.badge)),
         choice.text && el("span", { class: "us-choice-line" }, choice.text),
         choice.note && el("span", { class: "us-choice-note" }, choice.note),
-        choice.command && el("span", { class: "us-command" }, el("code", {}, choice.command), copyButton(choice.command)),
+        choice.command && commandLine(choice.command),
       ),
     );
 
