@@ -10,6 +10,7 @@ import av
 import httpx
 import numpy as np
 import pytest
+from playwright.sync_api import TimeoutError as PlaywrightTimeout
 from playwright.sync_api import expect
 
 from tests import clips
@@ -278,14 +279,34 @@ def test_a_bad_setting_is_named(stage, small_clip):
     assert stage.run_id() is None
 
 
-def test_the_camera_records_a_clip(stage):
+def _wait_for_camera(stage, seconds: float) -> None:
+    """Until the camera's picture has been running for so long."""
+    running = "seconds => (document.querySelector('#us-clip video')?.currentTime ?? 0) > seconds"
+    stage.page.wait_for_function(running, arg=seconds, timeout=WORK_MS)
+
+
+def _record(stage) -> None:
     stage.page.get_by_label("Capture from camera").click()
     stage.page.get_by_text("Click to Access Webcam").click()
+    _wait_for_camera(stage, 0.3)
     stage.page.get_by_role("button", name="Record").click()
-    stage.page.wait_for_timeout(1500)
+    # By the camera's own clock: on a busy machine a second may pass without a frame.
+    now = stage.page.evaluate("document.querySelector('#us-clip video').currentTime")
+    _wait_for_camera(stage, now + 2)
     stage.page.locator("#us-clip button", has_text="Stop").click()
 
-    expect(stage.page.locator("#us-clip-notice .us-facts")).to_contain_text("frames", timeout=WORK_MS)
+
+def test_the_camera_records_a_clip(stage):
+    facts = stage.page.locator("#us-clip-notice .us-facts")
+    for _ in range(3):
+        _record(stage)
+        try:
+            facts.wait_for(timeout=WORK_MS / 4)
+            break
+        except PlaywrightTimeout:
+            # Gradio's recorder uploads what pieces it has when it is stopped; where the machine stands still it has none.
+            stage.visit()
+    expect(facts).to_contain_text("frames")
     expect(stage.page.locator("#us-person .us-notice")).to_contain_text("No person was found", timeout=WORK_MS)
 
 
