@@ -172,9 +172,8 @@ class FootLock:
     ease:
         Frames over which the move fades after a contact ends.
     limit:
-        Largest move, as a share of the shin's length. Twice what the landmarks' noise moves an ankle: a foot that is
-        further off was drawn elsewhere on purpose, or the ground moves otherwise than the scene that the camera's path
-        was measured on.
+        Largest move, as a share of the shin's length: room for jitter. A foot that is further off was drawn elsewhere on
+        purpose, or the ground moves otherwise than the scene that the camera's path was measured on.
     """
 
     def __init__(self, strength: float = 0.7, ease: int = 4, limit: float = 0.12) -> None:
