@@ -373,15 +373,3 @@ def batch_size(free_gb: float, frame_gb: float, most: int) -> int:
     if frame_gb <= 0:
         return most
     return max(1, min(most, int(USABLE * free_gb / frame_gb)))
-
-
-def batches_that_fit(
-    draw: Callable[[Sequence[Frame]], Sequence[Result]],
-    frames: Sequence[Frame],
-    *,
-    frame_gb: float,
-    most: int,
-    device: str = "cpu",
-) -> tuple[list[Result], list[str]]:
-    """Run ``draw`` over frames once, in batches that fit; see :class:`Batches`, which remembers the size for the next call."""
-    return Batches(frame_gb, most, device).run(draw, frames)

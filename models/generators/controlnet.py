@@ -20,6 +20,8 @@ from models.generators.diffusion.canvas import Canvas, Sheet, soft_mask, whole_c
 from models.generators.diffusion.noise import MovingNoise
 from models.generators.diffusion.plan import make_plan
 from models.generators.diffusion.start import Motion, background, moved_on, with_avatar
+from models.generators.library_care import quiet_libraries
+from models.generators.reference_picture import check_reference
 from models.memory import Batches, choose_device, limit_vram
 
 if TYPE_CHECKING:
@@ -83,8 +85,8 @@ class ControlNetGenerator:
             for name in self.plan.weights:
                 weights.require(name)
             weights.checkpoint(options.checkpoint)
-        if options.reference is not None and not options.reference.is_file():
-            raise InputError(f"There is no file {options.reference}.", "Check the path of the reference picture.")
+        if options.reference is not None:
+            check_reference(options.reference)
         self._avatar = _avatar(options) if self.plan.needs_avatar else None
         self._given = networks
         self._drawer: Drawer | None = None
@@ -141,11 +143,12 @@ class ControlNetGenerator:
         size = (plan.size, plan.size)
         need_gb = drawing.needed_gb(networks, drawing.frame_gb(plan, size, self.device))
         drawer = WindowDrawer(networks, plan) if plan.window else InpaintDrawer(networks, plan)
-        if plan.reference:
-            drawing.add_reference(drawer.pipe)
-        report(0.9, "encoding the prompt")
-        drawer.conditioning = conditioning.encode(drawer.pipe, plan, self.options.reference, self.device)
-        drawing.place(drawer.pipe, self.device, need_gb)
+        with quiet_libraries():
+            if plan.reference:
+                drawing.add_reference(drawer.pipe)
+            report(0.9, "encoding the prompt")
+            drawer.conditioning = conditioning.encode(drawer.pipe, plan, self.options.reference, self.device)
+            drawing.place(drawer.pipe, self.device, need_gb)
         self._notes = drawer.conditioning.warnings
         self._drawer = drawer
         report(1.0, "networks ready")

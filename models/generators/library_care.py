@@ -4,24 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from core.errors import StageError
 
 
 @contextmanager
-def without_loading_bars() -> Iterator[None]:
-    """No bars of diffusers and transformers inside, as before afterwards: a run has one progress bar, its own."""
+def quiet_libraries() -> Iterator[None]:
+    """No bars and no warnings of diffusers and transformers inside, as before afterwards: a run has one progress bar, its
+    own, and says itself what the user should know."""
     from diffusers.utils import logging as diffusers_logging
     from transformers.utils import logging as transformers_logging
 
-    shown = [log for log in (diffusers_logging, transformers_logging) if log.is_progress_bar_enabled()]
-    for log in shown:
+    logs: tuple[Any, ...] = (diffusers_logging, transformers_logging)
+    before = [(log, log.is_progress_bar_enabled(), log.get_verbosity()) for log in logs]
+    for log in logs:
         log.disable_progress_bar()
+        log.set_verbosity_error()
     try:
         yield
     finally:
-        for log in shown:
-            log.enable_progress_bar()
+        for log, bars, verbosity in before:
+            log.set_verbosity(verbosity)
+            if bars:
+                log.enable_progress_bar()
 
 
 def no_numbers() -> StageError:

@@ -17,12 +17,13 @@ from core.errors import InputError
 from core.types import GenerationRequest, GenerationResult
 from models.generators.base import Capabilities, EngineOptions, LoadProgress
 from models.generators.library_care import no_numbers
+from models.generators.reference_picture import check_reference, read_reference
 from models.generators.wan.checkpoint import WEIGHTS, parse_checkpoint
 from models.generators.wan.conditioning import Conditioning, conditioning, holes, resized, soft_edge
 from models.generators.wan.faces import cut_faces, face_boxes, steady_boxes
 from models.generators.wan.loading import FEW_STEP_WEIGHTS, LoadPlan, Networks, load_networks, lora_files
 from models.generators.wan.prompts import NEGATIVE_PROMPT, PROMPT
-from models.generators.wan.reference import avatar_portrait, check_reference, fitted, read_reference
+from models.generators.wan.reference import avatar_portrait, fitted
 from models.memory import Batches, choose_device, limit_vram, release_cuda_cache
 
 #: Frames of one call, those carried over included; the model was trained on this number.

@@ -337,9 +337,9 @@ def test_a_reference_changes_what_is_drawn(tmp_path: Path) -> None:
     assert np.abs(results[0] - results[1]).max() > 0
     text = tmp_path / "text.png"
     text.write_text("no picture")
-    with pytest.raises(InputError, match="no picture"):
+    with pytest.raises(InputError, match="cannot be read"):
         engine(reference=text).load()
-    with pytest.raises(InputError, match="no file"):
+    with pytest.raises(InputError, match="cannot be read"):
         engine(reference=tmp_path / "nobody.png")
 
 

@@ -14,7 +14,7 @@ import torch
 
 from core.errors import InputError, ModelUnavailable, ResourceError
 from models import memory
-from models.memory import Batches, batch_size, batches_that_fit, is_out_of_memory, offload_level
+from models.memory import Batches, batch_size, is_out_of_memory, offload_level
 
 ROOT = Path(__file__).resolve().parents[2]
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs an NVIDIA card, which is not here")
@@ -114,7 +114,7 @@ def test_asking_starts_neither_torch_nor_cuda() -> None:
         "assert memory.peak_vram_mb() is None and not memory.release_cuda_cache()\n"
         "memory.reset_peak()\nassert memory.device_name() == 'cpu'\n"
         "assert not memory.is_out_of_memory(ValueError('x'))\n"
-        "assert memory.batches_that_fit(list, [1, 2], frame_gb=0, most=1) == ([1, 2], [])\n"
+        "assert memory.Batches(0, 1).run(list, [1, 2]) == ([1, 2], [])\n"
         "assert 'torch' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=120)
@@ -240,7 +240,7 @@ class Card:
 
 def test_batches_shrink_until_they_fit_and_stay_small() -> None:
     card = Card(room=3)
-    results, warnings = batches_that_fit(card, range(20), frame_gb=0, most=16)
+    results, warnings = Batches(0, 16).run(card, range(20))
     assert results == [n**2 for n in range(20)]
     assert card.asked == [16, 8, 4] + [2] * 10
     assert warnings == [
@@ -260,7 +260,7 @@ def test_the_size_is_remembered_from_call_to_call() -> None:
 
 
 def test_a_short_rest_that_does_not_fit_shrinks_too() -> None:
-    results, warnings = batches_that_fit(Card(room=2), range(3), frame_gb=0, most=8)
+    results, warnings = Batches(0, 8).run(Card(room=2), range(3))
     assert results == [0, 1, 4] and warnings == ["Memory ran out with 3 frames at once; went on with 1."]
 
 
@@ -270,7 +270,7 @@ def test_the_first_batch_is_sized_to_the_free_memory() -> None:
     assert batch_size(free_gb=0.5, frame_gb=2, most=8) == 1
     assert batch_size(free_gb=0.5, frame_gb=0, most=8) == 8
     card = Card(room=100)
-    batches_that_fit(card, range(6), frame_gb=memory.free_gb("cpu"), most=4)
+    Batches(memory.free_gb("cpu"), 4).run(card, range(6))
     assert card.asked == [1] * 6
 
 
@@ -279,7 +279,7 @@ def test_one_frame_that_does_not_fit_is_an_error_with_sizes() -> None:
     with pytest.raises(
         ResourceError, match=r"One frame does not fit in the memory of cpu: [\d.]+ GB free, about 0.1 GB"
     ) as e:
-        batches_that_fit(card, range(5), frame_gb=0.1, most=4)
+        Batches(0.1, 4).run(card, range(5))
     assert "Tried to allocate 3.00 GiB" in e.value.message and "smaller generation size" in e.value.hint
     assert card.asked == [4, 2, 1]
 
@@ -297,7 +297,7 @@ def test_one_frame_that_does_not_fit_is_an_error_with_sizes() -> None:
 )
 def test_every_way_to_run_out_of_memory_is_known(error: type[Exception], text: str) -> None:
     assert is_out_of_memory(error(text))
-    assert batches_that_fit(Card(2, error, text), range(4), frame_gb=0, most=4)[0] == [0, 1, 4, 9]
+    assert Batches(0, 4).run(Card(2, error, text), range(4))[0] == [0, 1, 4, 9]
 
 
 def test_a_real_allocation_that_cannot_be_met_counts() -> None:
@@ -306,7 +306,7 @@ def test_a_real_allocation_that_cannot_be_met_counts() -> None:
             torch.empty(2**55, dtype=torch.uint8)
         return list(frames)
 
-    results, warnings = batches_that_fit(greedy, range(2), frame_gb=0, most=2)
+    results, warnings = Batches(0, 2).run(greedy, range(2))
     assert results == [0, 1] and len(warnings) == 1
 
 
@@ -314,9 +314,9 @@ def test_other_errors_pass_through() -> None:
     for error in (RuntimeError("sizes of tensors must match"), ValueError("out of memory")):
         assert not is_out_of_memory(error)
     with pytest.raises(RuntimeError, match="must match"):
-        batches_that_fit(Card(0, RuntimeError, "sizes of tensors must match"), range(4), frame_gb=0, most=4)
+        Batches(0, 4).run(Card(0, RuntimeError, "sizes of tensors must match"), range(4))
     with pytest.raises(ValueError, match="1 results for 2 frames"):
-        batches_that_fit(lambda frames: [0], range(2), frame_gb=0, most=2)
+        Batches(0, 2).run(lambda frames: [0], range(2))
 
 
 def test_what_filled_the_memory_is_let_go_before_the_next_try() -> None:
@@ -333,4 +333,4 @@ def test_what_filled_the_memory_is_let_go_before_the_next_try() -> None:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return list(frames)
 
-    assert batches_that_fit(fill, range(2), frame_gb=0, most=2)[0] == [0, 1]
+    assert Batches(0, 2).run(fill, range(2))[0] == [0, 1]

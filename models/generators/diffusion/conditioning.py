@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from PIL import Image
 
-from core.errors import InputError
 from models.generators.diffusion.plan import Plan
+from models.generators.reference_picture import read_reference
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,9 @@ def encode(pipe: Any, plan: Plan, reference: Path | None, device: str) -> Condit
     if reference is not None:
         pipe.image_encoder.to(device)
         pipe.unet.encoder_hid_proj.to(device)
-        picture = pipe.prepare_ip_adapter_image_embeds([read_picture(reference)], None, device, 1, plan.guided)
+        picture = pipe.prepare_ip_adapter_image_embeds(
+            [Image.fromarray(read_reference(reference))], None, device, 1, plan.guided
+        )
         pipe.image_encoder = None
     return Conditioning(prompt, negative if plan.guided else None, picture, warnings)
 
@@ -66,22 +68,3 @@ def _too_long(tokenizer: Any, plan: Plan) -> tuple[str, ...]:
         for name, text in texts.items()
         if len(tokenizer(text, verbose=False).input_ids) > limit
     )
-
-
-def read_picture(path: Path) -> Image.Image:
-    """A picture file as RGB, turned upright.
-
-    Raises
-    ------
-    InputError
-        There is no such file, or it is no picture.
-    """
-    from PIL import ImageOps
-
-    try:
-        with Image.open(path) as picture:
-            return ImageOps.exif_transpose(picture).convert("RGB")
-    except FileNotFoundError as error:
-        raise InputError(f"There is no file {path}.", "Check the path of the reference picture.") from error
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"{path} is no picture that can be read.", "Give a JPEG, PNG or WebP file.") from error

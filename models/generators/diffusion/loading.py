@@ -22,7 +22,7 @@ from core.errors import InputError, ModelUnavailable
 from models import weights
 from models.generators.diffusion.lora import merge_lora
 from models.generators.diffusion.plan import Plan
-from models.generators.library_care import without_loading_bars
+from models.generators.library_care import quiet_libraries
 from models.weights.tensors import check_safetensors
 
 #: Where the ControlNets lie in the folder of the weight set ``controlnet-sd15``.
@@ -66,7 +66,7 @@ def load_networks(plan: Plan, checkpoint: str, dtype: torch.dtype, report: Repor
     InputError
         The checkpoint is unknown, a pickle, damaged, or none of Stable Diffusion 1.x.
     """
-    with without_loading_bars():
+    with quiet_libraries():
         return _load_networks(plan, checkpoint, dtype, report)
 
 

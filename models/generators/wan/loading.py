@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.errors import InputError, ModelUnavailable
 from models.generators.base import LoadProgress
-from models.generators.library_care import without_loading_bars
+from models.generators.library_care import quiet_libraries
 from models.generators.wan.checkpoint import WEIGHTS, WanCheckpoint
 from models.generators.wan.conditioning import GRID, STEP
 from models.generators.wan.lora import apply_lora, read_lora
@@ -86,7 +86,7 @@ def load_networks(plan: LoadPlan, progress: LoadProgress) -> Networks:
     check_folder(folder)
     _check_device(folder, plan)
     dtype = compute_dtype(plan.device)
-    with without_loading_bars():
+    with quiet_libraries():
         progress(0.05, "reading the prompt")
         prompts = encode_prompts(folder, plan.prompts, plan.device, dtype)
         progress(0.3, "loading the transformer")

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 
-from core.errors import InputError
 from core.types import BodyParams, GenerationRequest, ShotLook
 from models.generators.base import EngineOptions, LoadProgress
+from models.generators.reference_picture import GREY
 
 #: Size of the avatar's portrait, pixels.
 PORTRAIT = (576, 1024)
-#: The portrait's background, sRGB.
-GREY = 150
 #: Turns of the joints against the rest pose, radians: arms lowered, elbows a little bent.
 STANCE = {
     "left_shoulder": (0.0, 0.52, 0.0),
@@ -23,46 +19,6 @@ STANCE = {
 }
 #: Share of the picture's height that the figure fills, and the focal length in picture heights.
 FILL, FOCAL = 0.9, 3.2
-
-
-def check_reference(path: Path) -> None:
-    """See that a picture can be read, without decoding it.
-
-    Raises
-    ------
-    InputError
-        It does not exist or is no picture.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with Image.open(path):
-            pass
-    except (OSError, UnidentifiedImageError) as error:
-        raise InputError(
-            f"The reference picture {path} cannot be read.", "Give a PNG or JPEG with --reference."
-        ) from error
-
-
-def read_reference(path: Path) -> np.ndarray:
-    """(H, W, 3) uint8 RGB of a picture, turned as its camera held it, on grey where it is transparent.
-
-    Raises
-    ------
-    InputError
-        It cannot be read.
-    """
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(path) as opened:
-            picture = ImageOps.exif_transpose(opened).convert("RGBA")
-    except (OSError, SyntaxError, ValueError) as error:
-        raise InputError(
-            f"The reference picture {path} cannot be read.", "Give a PNG or JPEG with --reference."
-        ) from error
-    ground = Image.new("RGBA", picture.size, (GREY, GREY, GREY, 255))
-    return np.asarray(Image.alpha_composite(ground, picture).convert("RGB"))
 
 
 def fitted(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
