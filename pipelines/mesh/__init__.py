@@ -1,0 +1,1 @@
+"""A person's body in a video as a mesh, and its files."""
