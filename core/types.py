@@ -268,7 +268,7 @@ class BodyParams:
     """A fitted body through the clip. Vertices are made from these on demand."""
 
     model: str
-    """Name of the body model: ``anny`` or ``smplx``."""
+    """Name of the body model: ``anny``, or ``smplx``, ``smplh``, ``smpl`` by the user's file."""
     shape: dict[str, float]
     """Shape parameters by name (phenotype for Anny, ``beta_0``.. for SMPL-X)."""
     joint_names: tuple[str, ...]

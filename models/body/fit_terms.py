@@ -52,9 +52,8 @@ PRIOR_SIGMA = {
     "knee": 2.0, "foot": 0.5,
 }  # fmt: skip
 
-#: What a joint's rotation is by default, radians about the model's axes: the rest pose is an A-pose, but arms of which
-#: nothing is seen most likely hang at the sides.
-PRIOR_MEAN = {"left_shoulder": (0.0, 0.52, 0.0), "right_shoulder": (0.0, -0.52, 0.0)}
+#: How far from straight down arms hang of which nothing is seen, radians.
+HANGING = 0.206
 
 #: How far elbows and knees may turn about other axes than their own, and slackness of their limits, radians.
 _HINGE_OFF_AXIS_SIGMA = {"elbow": 0.10, "knee": 0.06}
@@ -157,8 +156,12 @@ def prior_of(rest: RestBody) -> Prior:
     """Prior and limits of a body."""
     mean, sigma = np.zeros(PARAMETERS), np.full(PARAMETERS, np.inf)
     for joint, name in enumerate(JOINT_NAMES[1:], 1):
-        mean[3 + 3 * joint : 6 + 3 * joint] = PRIOR_MEAN.get(name, (0.0, 0.0, 0.0))
         sigma[3 + 3 * joint : 6 + 3 * joint] = next(s for part, s in PRIOR_SIGMA.items() if part in name)
+    for side, mark, sign in (("left", "L", 1.0), ("right", "R", -1.0)):
+        # The rest pose is an A-pose or a T-pose, but arms of which nothing is seen most likely hang at the sides.
+        shoulder, elbow = (rest.bone_heads[rest.bone(f"{bone}.{mark}")] for bone in ("upperarm01", "lowerarm01"))
+        away = float(np.arctan2(sign * (elbow - shoulder)[0], (shoulder - elbow)[2]))
+        mean[3 + 3 * JOINT_NAMES.index(f"{side}_shoulder") + 1] = sign * (away - HANGING)
     hinges = [limb.hinge for limb in limbs_of(rest)]
     off = [next(s for part, s in _HINGE_OFF_AXIS_SIGMA.items() if part in JOINT_NAMES[hinge.joint]) for hinge in hinges]
     return Prior(

@@ -21,6 +21,8 @@ JOINT = {name: index for index, name in enumerate(JOINT_NAMES)}
 
 #: Bend of a limb (sine) above which the plane in which it bends is trusted, and below which it is not.
 _PLANE_SEEN, _PLANE_UNSEEN = 0.5, 0.15
+#: Bend of an elbow towards the front at rest (sine) above which the rest pose shows its axis.
+_BENT_FORWARDS = 0.4
 #: Share of the landmark's own weight below which it has no say in the first placement.
 _MIN_WEIGHT = 0.05
 
@@ -67,19 +69,31 @@ def limbs_of(rest: RestBody) -> tuple[Limb, ...]:
             first, second, third = (f"{bone}.{mark}" for bone in bones)
             a, b, c = (rest.bone_heads[rest.bone(bone)].astype(float) for bone in (first, second, third))
             upper, lower = _unit(b - a), _unit(c - b)
-            bend = float(np.arccos(np.clip(upper @ lower, -1, 1)))
             if parts[0] == "hip":
                 # A straight knee has no plane of its own: it bends about the body's left, the shin going back.
                 axis = _unit(np.array([1.0, 0, 0]) - upper[0] * upper)
                 low, high = -0.05, 2.5
             else:
-                axis = _unit(np.cross(upper, lower))
+                axis, bend = _elbow(upper, lower)
                 low, high = -bend, 2.6 - bend
             joint = JOINT[f"{side}_{joints[1]}"]
             start, middle, end = (LANDMARK[f"{side}_{part}"] for part in parts)
             hinge = Hinge(joint, axis, low, high)
             found.append(Limb(JOINT[f"{side}_{joints[0]}"], joint, (start, middle, end), (first, second, third), hinge))
     return tuple(found)
+
+
+def _elbow(upper: np.ndarray, lower: np.ndarray) -> tuple[np.ndarray, float]:
+    """Axis about which an elbow bends, and how far it is bent at rest, radians; from the directions of arm and forearm.
+
+    An elbow that is bent forwards at rest shows its axis. The straight arms of a T-pose, sagging a little, do not: there
+    the palms look down, so that the elbow bends forwards.
+    """
+    front = np.array([0.0, -1.0, 0.0])
+    forwards = _unit(np.cross(upper, front))
+    if np.cross(upper, lower) @ forwards > _BENT_FORWARDS:
+        return _unit(np.cross(upper, lower)), float(np.arccos(np.clip(upper @ lower, -1, 1)))
+    return forwards, float(np.arctan2(np.cross(upper, lower) @ forwards, upper @ lower))
 
 
 def view_rotations(landmarks: np.ndarray, intrinsics: np.ndarray) -> np.ndarray:

@@ -15,6 +15,7 @@ import numpy as np
 from models.body.base import RestBody
 from models.body.block_solver import NormalEquations
 from models.body.fit_terms import Observations, project
+from models.body.joint_tables import is_fine
 from models.body.kinematics import PARAMETERS, LandmarkChain, PoseState
 
 #: Points on the surface, and the size of the distance maps in pixels.
@@ -73,7 +74,7 @@ def surface_points(rest: RestBody, count: int = POINTS) -> np.ndarray:
 
     Fingers and toes are left out: they are finer than a mask.
     """
-    fine = np.array([name.startswith(("finger", "toe", "eye")) for name in rest.bone_names])
+    fine = np.array([is_fine(name) for name in rest.bone_names])
     usable = np.flatnonzero((fine[rest.bone_indices] * rest.bone_weights).sum(1) < 0.2)
     vertices = rest.vertices[usable].astype(float)
     chosen, distance = [0], np.full(len(usable), np.inf)
