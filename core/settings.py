@@ -56,6 +56,51 @@ GROUPS = {
 }
 
 
+# Settings that several products have.
+_DETECTOR = setting("mediapipe", "What finds the person.", group="person")
+_DETECTOR_COMPLEXITY = setting(
+    1,
+    "0 looks once, 1 finds small people too, 2 reads every frame twice.",
+    group="person",
+    label="Detector care",
+    ge=0,
+    le=2,
+)
+_MAX_GAP = setting(
+    10,
+    "Longest gap, in frames, that is predicted from its neighbours.",
+    group="person",
+    label="Longest gap",
+    ge=0,
+    le=120,
+)
+_SMOOTHING_WINDOW = setting(30, "Frames over which the camera path is smoothed.", group="survey", ge=1, le=300)
+_FEATURE_POINTS = setting(200, "Points tracked to follow the camera.", group="survey", step=10, ge=20, le=2000)
+_FIT = setting("thorough", "Effort of the body fit.", group="survey", label="Body fit")
+_FOCAL_LENGTH = setting(
+    None, "Focal length of the footage in pixels; empty takes 0.9 of the longer side.", group="survey", gt=0
+)
+_FOOT_LOCK = setting(True, "Hold feet that stand on the ground.", group="perform")
+
+
+def _point_from_text(value: Any) -> Any:
+    """Accept ``x,y`` as text."""
+    if isinstance(value, str):
+        if not value.strip():
+            return None
+        parts = value.replace(" ", "").split(",")
+        if len(parts) != 2:
+            raise ValueError("give the point as x,y")
+        return tuple(parts)
+    return value
+
+
+def _finite_point(value: tuple[float, float] | None) -> tuple[float, float] | None:
+    if value is not None and not all(math.isfinite(v) for v in value):
+        raise ValueError("the point must be two numbers")
+    return value
+
+
 class ReplaceSettings(Settings):
     """Everything that can be set about a replacement."""
 
@@ -78,30 +123,16 @@ class ReplaceSettings(Settings):
     person: tuple[float, float] | None = setting(
         None, "A point x,y in pixels on the person to replace; empty takes the largest steady one.", group="person"
     )
-    detector: Literal["mediapipe"] = setting("mediapipe", "What finds the person.", group="person")
-    detector_complexity: int = setting(
-        1,
-        "0 looks once, 1 finds small people too, 2 reads every frame twice.",
-        group="person",
-        label="Detector care",
-        ge=0,
-        le=2,
-    )
-    max_gap: int = setting(
-        10,
-        "Longest gap, in frames, that is predicted from its neighbours.",
-        group="person",
-        label="Longest gap",
-        ge=0,
-        le=120,
-    )
+    detector: Literal["mediapipe"] = _DETECTOR
+    detector_complexity: int = _DETECTOR_COMPLEXITY
+    max_gap: int = _MAX_GAP
 
     segments: Literal[0, 1, 3, 5, 7] = setting(
         0, "Number of segments; 0 lets the clip's length decide.", group="survey"
     )
     overlap: int = setting(5, "Frames that neighbouring segments share and blend.", group="survey", ge=0, le=30)
-    smoothing_window: int = setting(30, "Frames over which the camera path is smoothed.", group="survey", ge=1, le=300)
-    feature_points: int = setting(200, "Points tracked to follow the camera.", group="survey", step=10, ge=20, le=2000)
+    smoothing_window: int = _SMOOTHING_WINDOW
+    feature_points: int = _FEATURE_POINTS
     plate: Literal["auto", "on", "off"] = setting(
         "auto",
         "The scene without the person behind the new one: auto makes it when the engine needs it.",
@@ -112,12 +143,8 @@ class ReplaceSettings(Settings):
     inpaint: Literal["telea", "ns"] = setting(
         "telea", "How places that no frame shows are filled.", group="survey", label="Inpainting"
     )
-    fit: Literal["quick", "thorough", "best"] = setting(
-        "thorough", "Effort of the body fit.", group="survey", label="Body fit"
-    )
-    focal_length: float | None = setting(
-        None, "Focal length of the footage in pixels; empty takes 0.9 of the longer side.", group="survey", gt=0
-    )
+    fit: Literal["quick", "thorough", "best"] = _FIT
+    focal_length: float | None = _FOCAL_LENGTH
     occluders: bool = setting(
         True, "Keep what stands in front of the person in front of the new one.", group="survey", label="Keep occluders"
     )
@@ -177,7 +204,7 @@ class ReplaceSettings(Settings):
     temporal_strength: float = setting(
         0.5, "How much the previous frame steadies this one, for engines that draw pixels.", group="perform", ge=0, le=1
     )
-    foot_lock: bool = setting(True, "Hold feet that stand on the ground.", group="perform")
+    foot_lock: bool = _FOOT_LOCK
     foot_lock_strength: float = setting(0.7, "How firmly standing feet are held.", group="perform", ge=0, le=1)
     edge_samples: int = setting(4, "Rays through each pixel on the avatar's edges.", group="perform", ge=1, le=16)
     shadow_rays: int = setting(1, "Rays towards the light for each point of the avatar.", group="perform", ge=0, le=16)
@@ -206,24 +233,77 @@ class ReplaceSettings(Settings):
         True, "Also write source and result side by side.", group="finish", label="Side-by-side video"
     )
 
-    @field_validator("person", mode="before")
-    @classmethod
-    def _person_from_text(cls, value: Any) -> Any:
-        """Accept ``x,y`` as text."""
-        if isinstance(value, str):
-            if not value.strip():
-                return None
-            parts = value.replace(" ", "").split(",")
-            if len(parts) != 2:
-                raise ValueError("give the point as x,y")
-            return tuple(parts)
-        return value
+    _person_from_text = field_validator("person", mode="before")(_point_from_text)
+    _person_is_finite = field_validator("person")(_finite_point)
 
-    @field_validator("person")
+
+class MeshSettings(Settings):
+    """Everything that can be set about a body mesh."""
+
+    body: Literal["anny", "smplx"] = setting("anny", "The body that is fitted; smplx needs your own file.", group="who")
+
+    person: tuple[float, float] | None = setting(
+        None, "A point x,y in pixels on the person to follow; empty takes the largest steady one.", group="person"
+    )
+    detector: Literal["mediapipe"] = _DETECTOR
+    detector_complexity: int = _DETECTOR_COMPLEXITY
+    max_gap: int = _MAX_GAP
+
+    calibration: Path | None = setting(
+        None, "Calibration of the cameras, for several clips of one take.", group="survey", label="Calibration file"
+    )
+    calibration_unit: Literal["auto", "m", "cm", "mm"] = setting(
+        "auto", "Unit of the lengths in a calibration that does not tell.", group="survey"
+    )
+    find_offsets: bool = setting(
+        False, "Find out from the motion whether several clips begin at different moments.", group="survey"
+    )
+    smoothing_window: int = _SMOOTHING_WINDOW
+    feature_points: int = _FEATURE_POINTS
+    fit: Literal["quick", "thorough", "best"] = _FIT
+    focal_length: float | None = _FOCAL_LENGTH
+    foot_lock: bool = _FOOT_LOCK
+
+    edge_samples: int = setting(8, "Rays through each pixel on the body's edges.", group="perform", ge=1, le=16)
+    turntable_height: int = setting(
+        720, "Height of the turntable video, pixels.", group="perform", step=16, ge=64, le=2160, multiple_of=2
+    )
+
+    videos: str = setting(
+        "overlay,side_by_side,mesh,turntable",
+        "Videos to draw, separated by commas: overlay, side_by_side, mesh, turntable.",
+        group="finish",
+    )
+    formats: str = setting(
+        "glb,bvh,npz,json,csv",
+        "Files to export, separated by commas: glb, bvh, npz, json, csv, obj, ply.",
+        group="finish",
+    )
+    quality: int = setting(
+        18, "H.264 constant rate factor of the videos: lower is better.", group="finish", ge=0, le=40
+    )
+
+    _person_from_text = field_validator("person", mode="before")(_point_from_text)
+    _person_is_finite = field_validator("person")(_finite_point)
+
+    @field_validator("formats", "videos", mode="before")
     @classmethod
-    def _person_is_finite(cls, value: tuple[float, float] | None) -> tuple[float, float] | None:
-        if value is not None and not all(math.isfinite(v) for v in value):
-            raise ValueError("the point must be two numbers")
+    def _names_from_list(cls, value: Any) -> Any:
+        """Accept a list of names; empty is none."""
+        return ",".join(map(str, value)) if isinstance(value, list | tuple) else "" if value is None else value
+
+    @field_validator("formats", "videos")
+    @classmethod
+    def _names_in_order(cls, value: str) -> str:
+        return ",".join(dict.fromkeys(name.strip() for name in value.split(",") if name.strip()))
+
+    @field_validator("videos")
+    @classmethod
+    def _videos_are_known(cls, value: str) -> str:
+        known = ("overlay", "side_by_side", "mesh", "turntable")
+        unknown = [name for name in value.split(",") if name and name not in known]
+        if unknown:
+            raise ValueError(f"there is no video {unknown[0]!r}; choose among {', '.join(known)}")
         return value
 
 

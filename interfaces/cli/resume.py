@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from core.errors import InputError
 from core.progress import Progress
+from core.runs import RunFolder
 from interfaces.cli.progress_bar import ProgressBar, cancel_on_signal
+from interfaces.jobs.runners import RUNNERS
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -22,8 +25,10 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def run(args: argparse.Namespace) -> int:
     """Continue a run."""
-    from pipelines.replace.processor import resume_run
-
+    kind = RunFolder.open(args.run).record.get("kind", "replace")
+    if kind not in RUNNERS:
+        raise InputError(f"{args.run} is a run of the kind {kind!r}, which cannot be continued.", "Start it anew.")
+    resume_run = RUNNERS[kind]()
     bar = ProgressBar()
     progress = Progress(listener=bar)
     try:

@@ -21,5 +21,11 @@ def _replace() -> Runner:
     return resume_run
 
 
+def _mesh() -> Runner:
+    from pipelines.mesh.processor import resume_run
+
+    return resume_run
+
+
 #: Kind, as in ``run.json`` -> what loads its runner; loading takes seconds, knowing the names does not.
-RUNNERS: dict[str, Callable[[], Runner]] = {"replace": _replace}
+RUNNERS: dict[str, Callable[[], Runner]] = {"replace": _replace, "mesh": _mesh}

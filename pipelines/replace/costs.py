@@ -12,6 +12,7 @@ from models.generators.base import Capabilities, EngineOptions
 from models.registry import EngineCost, engine_entry
 from pipelines.machine import gpus
 from pipelines.replace.engine import engine_options
+from pipelines.survey.costs import detect_seconds, fit_seconds, look_seconds, probe_seconds
 
 #: Seconds to start Python and to import what a run needs; they stand in no stage.
 START_S = 1.2
@@ -20,10 +21,6 @@ PERSON_SHARE = 0.09
 #: Stages whose time depends on how large the person is in the picture.
 PERSON_STAGES = frozenset({"control", "generate", "reshake", "composite", "checkpoint"})
 
-#: Seconds to look for people at the start; for each frame; for each frame and megapixel: by ``detector_complexity``.
-DETECT = ((1.3, 0.020, 0.016), (2.6, 0.036, 0.003), (3.8, 0.046, 0.002))
-#: Seconds for the fit: once, and for each frame.
-FIT = {"quick": (0.08, 0.0071), "thorough": (0.09, 0.0086), "best": (0.30, 0.0145)}
 #: The comparison is scaled down: megapixels of each half above which it costs no more.
 COMPARISON_MEGAPIXELS = 0.5
 #: How much longer each step of the rate factor takes to encode, downwards from the default.
@@ -61,11 +58,10 @@ def stage_seconds(
     needs, cost = entry.capabilities(options), entry.cost
     picture = size[0] * size[1] / 1e6
     person = picture * person_share
-    start, frame, megapixel = DETECT[settings.detector_complexity]
     comparison = 0.026 * min(picture, COMPARISON_MEGAPIXELS) if settings.comparison else 0.0
     seconds = {
-        "probe": 0.1 + frames * 0.0014 * picture,
-        "detect": start + frames * (frame + megapixel * picture),
+        "probe": probe_seconds(frames, size),
+        "detect": detect_seconds(frames, size, settings.detector_complexity),
         **_perform_seconds(frames, picture, person, settings, needs, cost, options),
         "encode": 0.1 + frames * (0.016 * FINER ** (DEFAULT_QUALITY - settings.quality) * picture + comparison),
     }
@@ -74,10 +70,9 @@ def stage_seconds(
         samples = 0.097 + 0.0133 * settings.plate_samples
         seconds["plate"] = frames * (0.007 + (0.016 + occluders) * picture + samples * person)
     if needs.needs_body:
-        start, frame = FIT[settings.fit]
-        seconds["body"] = start + frames * frame
+        seconds["body"] = fit_seconds(frames, settings.fit)
     if not needs.matches_shot:
-        seconds["look"] = 0.3 + 0.28 * picture + frames * (0.0005 + 0.0022 * picture)
+        seconds["look"] = look_seconds(frames, size)
     return seconds
 
 

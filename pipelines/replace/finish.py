@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import resource
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
-from core.runs import RunFolder
 from core.types import Segment, VideoInfo
 from models.memory import device_name
+from pipelines.pictures import resized, save_thumbnail
 from pipelines.replace.checkpoints import Patch, SegmentReader, segment_file
 from pipelines.replace.report import render_report
 from pipelines.replace.shot import Shot
+from pipelines.running import peak_rss_mb
 from utils.blending import blend, overlap_weights
 from utils.quality import QualityMeter
 from utils.video_io import VideoReader, prefetch
@@ -26,8 +25,6 @@ from utils.video_writer import VideoWriter
 COMPARISON_WIDTH = 960
 #: Pairs of pictures in the report.
 REPORT_PAIRS = 4
-#: Width of thumbnail.jpg.
-THUMBNAIL_WIDTH = 480
 
 
 class FinishedFrames:
@@ -124,10 +121,10 @@ def encode(shot: Shot) -> None:
         for index, (source, picture, alpha) in enumerate(shot.progress.track(frames, "encode", info.frame_count)):
             result.write(picture)
             if beside is not None:
-                beside.write(np.hstack([_resized(source, half), _resized(picture, half)]))
+                beside.write(np.hstack([resized(source, half), resized(picture, half)]))
             meter.feed(source, picture, track.mask(index), alpha)
             if index in shown:
-                pairs.append((index, _resized(source, half), _resized(picture, half)))
+                pairs.append((index, resized(source, half), resized(picture, half)))
     for warning in result.warnings:
         run.warn(warning)
     _conclude(shot, meter, pairs)
@@ -138,31 +135,6 @@ def _finished(
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
     for index, source in enumerate(reader.frames()):
         yield (source, *finished.frame(index, source))
-
-
-def _resized(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    if (picture.shape[1], picture.shape[0]) == size:
-        return picture
-    return cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
-
-
-def save_thumbnail(run: RunFolder, picture: np.ndarray) -> None:
-    """Write ``thumbnail.jpg``: (H, W, 3) uint8, scaled down."""
-    height, width = picture.shape[:2]
-    scale = min(1.0, THUMBNAIL_WIDTH / width)
-    small = _resized(picture, (max(1, round(width * scale)), max(1, round(height * scale))))
-    run.save_bytes("thumbnail.jpg", jpeg(small))
-
-
-def jpeg(picture: np.ndarray, quality: int = 85) -> bytes:
-    """(H, W, 3) uint8 as JPEG."""
-    _, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return data.tobytes()
-
-
-def peak_rss_mb() -> float:
-    """Most memory that this process ever held, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def _conclude(shot: Shot, meter: QualityMeter, pairs: list[tuple[int, np.ndarray, np.ndarray]]) -> None:

@@ -34,10 +34,12 @@ from models.person_tracker import StartingPoint, choose_among, sight_people
 from pipelines.replace.checkpoints import segment_file
 from pipelines.replace.engine import make_engine
 from pipelines.replace.finish import FinishedFrames
-from pipelines.replace.processor import SURVEY, probe_as
+from pipelines.replace.processor import SURVEY
 from pipelines.replace.second_pass import draw_segment
 from pipelines.replace.shot import Shot
-from pipelines.replace.survey import CHOOSING_FRAMES, spread
+from pipelines.running import probe_as
+from pipelines.survey.frames import spread
+from pipelines.survey.person import CHOOSING_FRAMES
 from utils.person_track import Sighting
 from utils.video_io import VideoReader
 from utils.video_probe import probe
@@ -214,7 +216,7 @@ def preview_frame(
         _make_digest(info, settings, frame, folder)
     run = RunFolder.open(folder)
     digest = run.load_arrays("digest.npz")
-    shot = Shot(probe(run.source), settings, run, engine, progress or Progress())
+    shot = Shot(probe(run.source), settings, run, progress or Progress(), engine=engine)
     shot.start = StartingPoint(
         int(digest["index"]),
         digest["boxes"][digest["seen"].tolist().index(int(digest["index"]))],

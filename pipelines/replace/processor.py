@@ -7,30 +7,27 @@ Every stage leaves its findings in the run folder, so a run that was cut off goe
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from importlib.metadata import version
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
-import numpy as np
-
-from core.errors import Cancelled, InputError, StageError, UnderstudyError
+from core.errors import InputError
 from core.progress import Progress
 from core.runs import RunFolder, sha256_of
 from core.settings import ReplaceSettings, make_settings
 from core.types import VideoInfo
 from models.generators.base import Generator
 from pipelines.machine import machine_key
+from pipelines.pictures import save_thumbnail
 from pipelines.replace import finish, survey
 from pipelines.replace.engine import make_engine
 from pipelines.replace.estimate import estimate
-from pipelines.replace.finish import save_thumbnail
 from pipelines.replace.perform import PERFORM
 from pipelines.replace.second_pass import metered, perform
 from pipelines.replace.shot import Shot
+from pipelines.running import frame_facts, outcome_noted, probe_as, timed_stage, versions
 from utils.video_io import VideoReader
 from utils.video_probe import probe
 
@@ -59,9 +56,6 @@ FINDINGS = {
 
 #: Endings that the copy of an uploaded clip may keep; others are left out. What the file is shows when it is opened.
 SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".wmv"})
-
-#: Libraries whose versions are noted in run.json.
-VERSIONS = ("numpy", "torch", "mediapipe", "anny", "av", "opencv-contrib-python")
 
 
 def replace_clip(clip: Path, settings: ReplaceSettings, *, output: Path, progress: Progress | None = None) -> Path:
@@ -170,16 +164,8 @@ def enqueue_clip(
             shutil.copyfile(clip, own)
         with VideoReader(probe(own)) as reader:
             save_thumbnail(run, reader.frame(0))
-        run.update(source=own.name, name=name, preset=preset, **_frames(info))
+        run.update(source=own.name, name=name, preset=preset, **frame_facts(info))
     return run
-
-
-def probe_as(clip: Path, name: str) -> VideoInfo:
-    """Look at a clip that the user knows by another name than the file's; errors call it by that name."""
-    try:
-        return probe(clip)
-    except InputError as error:
-        raise type(error)(error.message.replace(str(clip), name), error.hint) from error
 
 
 def _perform_run(
@@ -188,15 +174,15 @@ def _perform_run(
     """Do the work of a run folder, holding it for this process."""
     started = time.monotonic()
     with run.lock():
-        facts = {"source_sha256": run.record.get("source_sha256") or sha256_of(info.path), **_frames(info)}
-        run.update(versions=_versions(), machine=machine_key(), **facts)
+        facts = {"source_sha256": run.record.get("source_sha256") or sha256_of(info.path), **frame_facts(info)}
+        run.update(versions=versions(), machine=machine_key(), **facts)
         run.add_seconds("probe", time.monotonic() - started)
         progress = progress or Progress()
         progress.expect(_shares(run, info, settings))
         for name, files in FINDINGS.items():
             if all(run.has(file) for file in files):
                 progress.skip(name)
-        _work(Shot(info, settings, run, engine, progress))
+        _work(Shot(info, settings, run, progress, engine=engine))
 
 
 def _shares(run: RunFolder, info: VideoInfo, settings: ReplaceSettings) -> dict[str, float]:
@@ -208,53 +194,26 @@ def _shares(run: RunFolder, info: VideoInfo, settings: ReplaceSettings) -> dict[
     return shares
 
 
-def _frames(info: VideoInfo) -> dict[str, object]:
-    return {"frames_in": info.frame_count, "frames_out": 0, "fps": str(info.rate), "size": list(info.size)}
-
-
-def _versions() -> dict[str, str]:
-    return {"python": platform.python_version(), **{name: version(name) for name in VERSIONS}}
-
-
 def _work(shot: Shot) -> None:
     """Run all stages; whatever happens, run.json says how it ended."""
-    run = shot.run
-    run.update(state="running", error=None)
-    try:
-        for name, stage in SURVEY:
-            with _timed(shot, name):
-                stage(shot)
-        with _timed(shot, "load"):
-            shot.engine.load(lambda share, text: shot.progress.report("load", share, text))
-        perform(shot)
-        for name, stage in FINISH:
-            with _timed(shot, name):
-                stage(shot)
-    except Cancelled:
-        run.update(state="cancelled")
-        raise
-    except UnderstudyError as error:
-        run.update(state="failed", error=str(error))
-        raise
-    except BaseException as error:
-        run.update(state="failed", error=f"{type(error).__name__}: {error}")
-        raise
-    finally:
-        shot.engine.unload()
-    run.update(state="done")
+    with outcome_noted(shot.run):
+        try:
+            for name, stage in SURVEY:
+                with _timed(shot, name):
+                    stage(shot)
+            with _timed(shot, "load"):
+                shot.engine.load(lambda share, text: shot.progress.report("load", share, text))
+            perform(shot)
+            for name, stage in FINISH:
+                with _timed(shot, name):
+                    stage(shot)
+        finally:
+            shot.engine.unload()
 
 
-@contextmanager
-def _timed(shot: Shot, name: str) -> Iterator[None]:
+def _timed(shot: Shot, name: str) -> AbstractContextManager[None]:
     """Time a stage and note its peak memory; name the stage in errors that nobody foresaw."""
-    try:
-        with shot.progress.stage(name), metered(shot, name):
-            yield
-    except UnderstudyError:
-        raise
-    except (ValueError, IndexError, KeyError, ArithmeticError, AssertionError, np.linalg.LinAlgError) as error:
-        raise StageError(name, f"{type(error).__name__}: {error}") from error
-    shot.run.save()
+    return timed_stage(shot.run, shot.progress, name, metered(shot, name))
 
 
 __all__ = [
@@ -262,7 +221,6 @@ __all__ = [
     "PERFORM",
     "SURVEY",
     "enqueue_clip",
-    "probe_as",
     "replace_clip",
     "resume_run",
 ]

@@ -6,7 +6,8 @@ from html.parser import HTMLParser
 
 import numpy as np
 
-from pipelines.replace.report import plot, render_report
+from pipelines.pages import plot
+from pipelines.replace.report import render_report
 
 RECORD = {
     "id": "20260101-000000-clip-abcd",

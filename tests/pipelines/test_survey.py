@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipelines.replace.survey import ranges, spread
+from pipelines.survey.frames import ranges, spread
 
 
 def test_spread_takes_few_frames_over_the_whole_clip() -> None:

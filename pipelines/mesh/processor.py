@@ -1,0 +1,213 @@
+"""The second product: a clip in, the person's body as a mesh out, over the footage and as files.
+
+Several clips of one take with the calibration of their cameras give one body, found in space. Every stage leaves its findings
+in the run folder, so a run that was cut off goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from core.errors import InputError, SettingError
+from core.progress import Progress
+from core.runs import RunFolder, sha256_of
+from core.settings import MeshSettings, make_settings
+from core.types import VideoInfo
+from models.body.anny_body import AnnyBody
+from models.body.base import BodyModel
+from models.body.smplx_body import SmplxBody
+from models.memory import device_name, peak_vram_mb, reset_peak
+from pipelines.machine import machine_key
+from pipelines.mesh.costs import stage_seconds
+from pipelines.mesh.export import FORMATS
+from pipelines.mesh.shot import MeshShot, View, ViewFolder
+from pipelines.mesh.stages import EXPORTS, STAGES, formats_of
+from pipelines.mesh.videos import file_of, wanted
+from pipelines.mesh.views import Match, match
+from pipelines.running import frame_facts, outcome_noted, peak_rss_mb, timed_stage, versions
+from pipelines.survey.findings import Survey
+from utils.video_probe import probe
+
+
+def mesh_clips(
+    clips: Sequence[Path], settings: MeshSettings, *, output: Path, progress: Progress | None = None
+) -> Path:
+    """Fit a body to the person in a clip, or in several clips of one take.
+
+    Parameters
+    ----------
+    clips:
+        The videos; only read. For several, ``settings.calibration`` says where their cameras stand.
+    settings:
+        What to do.
+    output:
+        Folder in which the run folder is made.
+    progress:
+        Told how far the run is; may cancel it.
+
+    Returns
+    -------
+    The run folder.
+
+    Raises
+    ------
+    InputError
+        A clip, the calibration, a setting or the output folder cannot be used; no run folder is left behind.
+    ModelUnavailable
+        The body needs a file that this machine lacks; no run folder is left behind.
+    Cancelled
+        The run was asked to stop; its folder can be resumed.
+    """
+    if not clips:
+        raise InputError("There is no clip.", "Give the path of a video.")
+    progress = progress or Progress()
+    infos = [probe(clip) for clip in clips]
+    found, model = _prepared(infos, settings)
+    run = RunFolder.create(output, kind="mesh", source=clips[0], settings=settings.model_dump(mode="json"))
+    shutil.rmtree(run.file("segments"))
+    try:
+        run.update(sources=[{"path": str(clip.resolve())} for clip in clips])
+        _perform_run(run, infos, settings, found, model, progress)
+    except InputError:
+        # The clip turned out to be unusable: nothing half-written stays.
+        shutil.rmtree(run.path)
+        raise
+    return run.path
+
+
+def resume_run(folder: Path, *, progress: Progress | None = None) -> Path:
+    """Continue a run that was cut off, keeping what every finished stage left. A finished run is left as it is.
+
+    Raises
+    ------
+    InputError
+        The folder holds no run of a mesh, a source is gone or has changed, or another process works on it.
+    """
+    run = RunFolder.open(folder)
+    if run.record.get("kind") != "mesh":
+        raise InputError(f"Run {run.path.name} is no run of a mesh.", "Continue it with: python app.py resume RUN")
+    if run.record["state"] == "done":
+        return run.path
+    sources = run.record.get("sources") or [{"path": str(run.source)}]
+    infos = []
+    for source in sources:
+        path = run.path / source["path"]
+        infos.append(probe(path))
+        if source.get("sha256") not in (None, sha256_of(path)):
+            raise InputError(f"{path} has changed since run {run.path.name} was started.", "Start a new run for it.")
+    settings = make_settings(MeshSettings, run.record["settings"])
+    found, model = _prepared(infos, settings)
+    _perform_run(run, infos, settings, found, model, progress or Progress())
+    return run.path
+
+
+def _prepared(infos: Sequence[VideoInfo], settings: MeshSettings) -> tuple[Match | None, BodyModel]:
+    """Find out before anything is written whether the run can be done."""
+    unknown = [name for name in settings.formats.split(",") if name and name not in FORMATS]
+    if unknown:
+        raise SettingError(
+            "formats", f"There is no export format {unknown[0]!r}.", f"Choose among: {', '.join(FORMATS)}."
+        )
+    if len(infos) == 1 and settings.calibration is not None:
+        raise SettingError(
+            "calibration", "A calibration is for several clips, and there is one.", "Give all clips of the take."
+        )
+    found = match(infos, settings) if len(infos) > 1 else None
+    model: BodyModel = AnnyBody() if settings.body == "anny" else SmplxBody()
+    if settings.body == "smplx":
+        model.rest({})
+    return found, model
+
+
+def _perform_run(
+    run: RunFolder,
+    infos: Sequence[VideoInfo],
+    settings: MeshSettings,
+    found: Match | None,
+    model: BodyModel,
+    progress: Progress,
+) -> None:
+    """Do the work of a run folder, holding it for this process."""
+    started = time.monotonic()
+    reference = 0 if found is None else found.reference
+    with run.lock():
+        sources = [{"path": str(info.path.resolve()), "sha256": sha256_of(info.path)} for info in infos]
+        facts = {"sources": sources, "source_sha256": sources[0]["sha256"], **frame_facts(infos[reference])}
+        run.update(versions=versions(), machine=machine_key(), **facts)
+        run.add_seconds("probe", time.monotonic() - started)
+        shot = MeshShot(infos[reference], settings, run, progress, model=model)
+        if found is not None:
+            shot.reference, shot.views = reference, _views(shot, infos, found)
+            for note in found.notes:
+                run.warn(note)
+        progress.expect(stage_seconds(infos, infos[reference], settings))
+        for name, files in _findings(shot).items():
+            if all(run.has(file) for file in files):
+                progress.skip(name)
+        with outcome_noted(run):
+            for name, stage in STAGES:
+                with timed_stage(run, progress, name, _metered(run, name)):
+                    stage(shot)
+            run.update(
+                frames_out=shot.info.frame_count,
+                device=device_name(),
+                peak_rss_mb=round(peak_rss_mb(), 1),
+                peak_vram_mb=max(run.record["vram_mb"].values(), default=None),
+            )
+
+
+def _views(shot: MeshShot, infos: Sequence[VideoInfo], found: Match) -> tuple[View, ...]:
+    views = []
+    count = len(infos)
+    for index, (camera, info) in enumerate(zip(found.cameras, infos, strict=True)):
+        part = _PartOfDetect(shot.progress, index, count, camera.name)
+        own = ViewFolder(shot.run, index, camera.name)
+        # A point on the person is one in the reference clip's pixels.
+        settings = shot.settings if index == found.reference else shot.settings.model_copy(update={"person": None})
+        views.append(View(camera, Survey(info, settings, own, part), own.folder))
+    return tuple(views)
+
+
+class _PartOfDetect(Progress):
+    """Reports the following of one view as its share of the stage."""
+
+    def __init__(self, whole: Progress, index: int, count: int, name: str) -> None:
+        super().__init__()
+        self._whole, self._index, self._count, self._name = whole, index, count, name
+
+    def check(self) -> None:
+        """As the whole run's."""
+        self._whole.check()
+
+    def report(self, stage: str, stage_fraction: float, detail: str = "", *, force: bool = False) -> None:
+        """Pass on, as a share."""
+        self._whole.report(stage, (self._index + stage_fraction) / self._count, f"{self._name}: {detail}", force=force)
+
+
+def _findings(shot: MeshShot) -> dict[str, list[str]]:
+    """What the stages leave in the run folder; a resumed run skips those that are there."""
+    names = [f"{view.folder}/" for view in shot.views] or [""]
+    return {
+        "detect": [f"{name}{file}" for name in names for file in ("person.npz", "camera_path.json")],
+        "triangulate": ["points.npz"],
+        "body": ["body.npz"],
+        "look": ["look.json"],
+        "render": [file_of(name) for name in wanted(shot)],
+        "export": [f"{EXPORTS}/{FORMATS[name].target}" for name in formats_of(shot)],
+    }
+
+
+@contextmanager
+def _metered(run: RunFolder, name: str) -> Iterator[None]:
+    """Note what a stage takes: seconds, and the peak of graphics memory."""
+    started = time.monotonic()
+    reset_peak()
+    try:
+        yield
+    finally:
+        run.add_seconds(name, time.monotonic() - started)
+        run.add_vram(name, peak_vram_mb())
