@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 BIN := $(VENV)/bin
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help setup app demo test lint types chromium unit measure bench bench-gpu thumbnails clean
+.PHONY: help setup app demo test lint types chromium gltf-validator unit measure bench bench-gpu thumbnails clean
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 14
@@ -44,14 +44,23 @@ types: $(VENV)/.dev  ## Static types.
 chromium:  ## Install the browser that the page's tests drive, where there is none.
 	scripts/ensure_chromium.sh
 
-unit: $(VENV)/.dev chromium  ## The tests, on real parts.
+gltf-validator: $(VENV)/.dev  ## Install the validator of exported GLB files, where it is not there.
+	scripts/ensure_gltf_validator.sh $(VENV)
+
+unit: $(VENV)/.dev chromium gltf-validator  ## The tests, on real parts.
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term
 
-measure: $(VENV)/.dev  ## Run the quality measures on the footage in ../shared and print the table.
+measure: $(VENV)/.dev  ## Measure replace and mesh on known scenes and the footage in ../shared; an hour and a half.
 	$(BIN)/python benchmarks/measure.py
+	$(BIN)/python benchmarks/mesh_truth.py
+	$(BIN)/python benchmarks/gymnast.py
+	$(BIN)/python benchmarks/mesh_footage.py
 
-bench: $(VENV)/.dev  ## Time whole runs and their stages.
+bench: $(VENV)/.dev  ## Time replace and mesh: whole runs, rasterisers, another fit, memory; half an hour.
 	$(BIN)/python benchmarks/speed.py
+	$(BIN)/python benchmarks/mesh_raster.py
+	$(BIN)/python benchmarks/mesh_keypoints2body.py
+	$(BIN)/python benchmarks/mesh_memory.py
 
 bench-gpu: $(VENV)/.dev  ## Time the diffusion engines on a graphics card, with random weights.
 	$(BIN)/python benchmarks/gpu_bench.py

@@ -1,11 +1,14 @@
 #!/usr/bin/env python3
-"""Time the drawing of a fitted body: rasterisers beside each other, then whole overlay frames and where their time goes.
+"""Time the drawing of a fitted body: rasterisers beside each other, single pictures, and a whole overlay video.
 
-    python benchmarks/mesh_raster.py [--size 256] [--repeats 5] [--frame-size 1024]
+    python benchmarks/mesh_raster.py [--size 256] [--repeats 5] [--frame-size 1024] [--frames 150]
 
 The same body, camera and size for PyTorch3D's rasteriser on the CPU and for Embree, and on CUDA where there is some. One call
 of each is not counted. Prints Markdown tables: median and interquartile range of the wall-clock time, and the median of the
 process's CPU time, in milliseconds. PyTorch3D's rasteriser takes seconds a picture on the CPU; its time grows with the area.
+
+The video is drawn as a run draws it: decoded, drawn and encoded at once. Its frames a second by the clock are what a user
+waits for; by the processor they are what one core could do, and do not suffer from other work on the machine.
 """
 
 from __future__ import annotations
@@ -15,17 +18,24 @@ import os
 import platform
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from scipy.spatial.transform import Rotation  # noqa: E402
 
+from core.progress import Progress  # noqa: E402
+from core.runs import RunFolder  # noqa: E402
+from core.settings import MeshSettings, make_settings  # noqa: E402
 from core.types import BodyParams, ShotLook  # noqa: E402
 from models.body.anny_body import AnnyBody  # noqa: E402
 from models.body.articulation import bone_transforms, landmark_positions  # noqa: E402
@@ -36,6 +46,10 @@ from models.body.mesh.rasterization import EmbreeRasterizer, TorchRasterizer  # 
 from models.body.mesh.turntable import Turntable  # noqa: E402
 from models.body.mesh_rendering import MeshRenderer  # noqa: E402
 from models.body.pose_init import rotation_vectors  # noqa: E402
+from pipelines.mesh.shot import MeshShot  # noqa: E402
+from pipelines.mesh.videos import render  # noqa: E402
+from utils.video_probe import probe  # noqa: E402
+from utils.video_writer import VideoWriter  # noqa: E402
 
 #: Distance of the body, metres, and the share of the picture's height that it fills.
 DISTANCE, FILL = 4.0, 0.9
@@ -138,6 +152,36 @@ def frames(rest: RestBody, size: int, repeats: int) -> None:
             print(f"| {name}, {device} | {timed(call, repeats).cells} |", flush=True)
 
 
+def video(rest: RestBody, size: int, count: int) -> None:
+    """Print how fast an overlay video is made of a square clip in which the body turns."""
+    still = body(rest, size)
+    turns = np.linspace(0, 2 * np.pi, count)
+    facing = Rotation.from_rotvec(np.outer(turns, [0, 1, 0])) * Rotation.from_rotvec(still.rotations[0, 0])
+    rotations = np.repeat(still.rotations, count, axis=0)
+    rotations[:, 0] = facing.as_rotvec()
+    places = np.repeat(still.translation, count, axis=0)
+    points = landmark_positions(rest, bone_transforms(rest, rotations, places))
+    valid = np.ones(count, bool)
+    params = BodyParams(rest.model, {}, JOINT_NAMES, rotations, places, still.intrinsics, points, valid)
+    with tempfile.TemporaryDirectory() as folder:
+        clip = Path(folder) / "clip.mp4"
+        noise = np.random.default_rng(0).integers(0, 256, (size // 16 + 1, size // 16 + 1, 3), dtype=np.uint8)
+        background = cv2.resize(noise, (size, size), interpolation=cv2.INTER_CUBIC)
+        with VideoWriter(clip, (size, size), Fraction(30)) as writer:
+            for t in range(count):
+                writer.write(np.roll(background, t, axis=1))
+        settings = make_settings(MeshSettings, {"videos": "overlay"})
+        run = RunFolder.create(Path(folder), kind="mesh", source=clip, settings=settings.model_dump(mode="json"))
+        shot = MeshShot(probe(clip), settings, run, Progress(), model=AnnyBody())
+        shot.body, shot.look = params, LOOK
+        started, used = time.perf_counter(), time.process_time()
+        render(shot)
+        seconds, busy = time.perf_counter() - started, time.process_time() - used
+    print(f"\nAn overlay video, {size} x {size}, {count} frames, with decoding and encoding:\n")
+    print("| frames/s by the clock | frames/s by the processor | cores in use |\n|---|---|---|")
+    print(f"| {count / seconds:.1f} | {count / busy:.1f} | {busy / seconds:.2f} |")
+
+
 def main() -> int:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -146,6 +190,7 @@ def main() -> int:
     parser.add_argument(
         "--repeats", type=int, default=5, help="timed calls of each rasteriser, at least 2 (default: 5)"
     )
+    parser.add_argument("--frames", type=int, default=150, help="frames of the video, 0 for none (default: 150)")
     given = parser.parse_args()
     if given.repeats < 2 or min(given.size, given.frame_size) < 16:
         parser.error("--repeats starts at 2, sizes at 16")
@@ -154,6 +199,8 @@ def main() -> int:
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load {load:.1f} at the start")
     rasterisers(rest, given.size, given.repeats)
     frames(rest, given.frame_size, 4 * given.repeats)
+    if given.frames > 0:
+        video(rest, given.frame_size // 2 * 2, given.frames)
     return 0
 
 

@@ -8,12 +8,14 @@ Bodies of several shapes walk, turn on the spot, raise their arms and crouch in 
 They are drawn as dressed avatars over an empty background, so that the landmark network finds a person. Clips and what
 was detected in them are kept in the work folder. The fit is then measured at these levels:
 
-    clean      true landmarks, known lens, neutral body with free proportions
-    own-body   the same with the very body that is in the picture
-    lens       as clean, with the lens left unknown
-    noisy      as clean, with the network's noise as measured on the clips, each landmark by itself
-    network    the network's own landmarks, lens unknown: what a run does
-    network-own  the same with the known lens and the very body that is in the picture
+    clean           true landmarks, known lens, neutral body with free proportions, sized by the landmarks in space
+    clean-height    the same, sized by the true height
+    own-body        as clean, with the very body that is in the picture
+    lens            as clean, with the lens left unknown
+    noisy           as clean, with the network's noise as measured on the clips, each landmark by itself
+    network         the network's own landmarks, lens found from the camera's turning or taken as usual: what a run does
+    network-height  the same, sized by the true height
+    network-own     the same with the known lens and the very body that is in the picture
 
 Prints Markdown: a table of each level, its errors by joint and direction, all levels side by side, the noise, and where
 the time goes. ``docs/mesh-accuracy.md`` says how to read them.
@@ -45,10 +47,11 @@ from benchmarks.truth.scenes import (  # noqa: E402
 )
 from core.types import LANDMARK_NAMES  # noqa: E402
 from models.body.fit_terms import FitWeights  # noqa: E402
+from pipelines.mesh.one_view import WEIGHTS  # noqa: E402
 
-LEVELS = ("clean", "own-body", "lens", "noisy", "network", "network-own")
+LEVELS = ("clean", "clean-height", "own-body", "lens", "noisy", "network", "network-height", "network-own")
 #: Levels that need clips.
-_FILMED = ("noisy", "network", "network-own")
+_FILMED = ("noisy", "network", "network-height", "network-own")
 
 
 def _names(text: str, known: tuple[str, ...]) -> list[str]:
@@ -60,7 +63,10 @@ def _names(text: str, known: tuple[str, ...]) -> list[str]:
 
 
 def weights_of(text: str) -> FitWeights:
-    """``name=value,..`` as the weights of a fit; the others stay. ``SystemExit`` where a name or a number is wrong."""
+    """``name=value,..`` as the weights of a fit; the others are the mesh's.
+
+    ``SystemExit`` where a name or a number is wrong.
+    """
     known = {entry.name for entry in fields(FitWeights)}
     values = {}
     for part in filter(None, text.split(",")):
@@ -71,7 +77,7 @@ def weights_of(text: str) -> FitWeights:
             values[name] = float(value)
         except ValueError:
             raise SystemExit(f"The weight {name} = {value!r} is not a number. Write it like {name}=1.5.") from None
-    return replace(FitWeights(), **values)
+    return replace(WEIGHTS, **values)
 
 
 def cases_of(args: argparse.Namespace, filmed: bool) -> list[fits.Case]:
@@ -99,10 +105,12 @@ def levels_of(names: list[str], noise: LandmarkNoise | None) -> list[fits.Level]
     """The levels by name."""
     known = {
         "clean": fits.Level("clean"),
+        "clean-height": fits.Level("clean-height", told_height=True),
         "own-body": fits.Level("own-body", own_body=True),
         "lens": fits.Level("lens", known_lens=False),
         "noisy": fits.Level("noisy", noise=noise),
         "network": fits.Level("network", network=True, known_lens=False),
+        "network-height": fits.Level("network-height", network=True, known_lens=False, told_height=True),
         "network-own": fits.Level("network-own", network=True, own_body=True),
     }
     return [known[name] for name in names]
@@ -158,7 +166,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--frames", type=int, default=90)
     parser.add_argument("--levels", default=",".join(LEVELS))
     parser.add_argument("--quality", choices=("quick", "thorough"), default="thorough")
-    parser.add_argument("--weights", type=weights_of, default=FitWeights(), metavar="NAME=VALUE,..")
+    parser.add_argument("--weights", type=weights_of, default=WEIGHTS, metavar="NAME=VALUE,..")
     parser.add_argument("--settle", action="store_true", help="fit each scene a second time, until it comes to rest")
     parser.add_argument("--seed", type=int, default=0, help="of the noise")
     parser.add_argument("--json", type=Path, help="where all figures are written as well")

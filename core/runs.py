@@ -60,6 +60,14 @@ def write_bytes(path: Path, content: bytes) -> None:
     write_atomically(path, write)
 
 
+def link_or_copy(file: Path, place: Path) -> None:
+    """Give a file a second place: a hard link, or a copy where the file systems differ."""
+    try:
+        os.link(file, place)
+    except OSError:
+        shutil.copyfile(file, place)
+
+
 class RunFolder:
     """One run's folder. Made by :meth:`create`, found again by :meth:`open`. Several threads may add to its record."""
 

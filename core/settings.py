@@ -248,6 +248,9 @@ class MeshSettings(Settings):
     detector: Literal["mediapipe"] = _DETECTOR
     detector_complexity: int = _DETECTOR_COMPLEXITY
     max_gap: int = _MAX_GAP
+    height: float | None = setting(
+        None, "Height of the person in metres; empty takes it from what is seen.", group="person", ge=0.5, le=2.5
+    )
 
     calibration: Path | None = setting(
         None, "Calibration of the cameras, for several clips of one take.", group="survey", label="Calibration file"
@@ -261,7 +264,15 @@ class MeshSettings(Settings):
     smoothing_window: int = _SMOOTHING_WINDOW
     feature_points: int = _FEATURE_POINTS
     fit: Literal["quick", "thorough", "best"] = _FIT
-    focal_length: float | None = _FOCAL_LENGTH
+    easymocap_results: Path | None = setting(
+        None,
+        "Folder of EasyMoCap's results, to show the body that it fitted; needs body=smplx.",
+        group="survey",
+        label="EasyMoCap's results",
+    )
+    focal_length: float | None = setting(
+        None, "Focal length in pixels; empty finds it: metadata, turning camera, 0.9 of the side.", group="survey", gt=0
+    )
     foot_lock: bool = _FOOT_LOCK
 
     edge_samples: int = setting(8, "Rays through each pixel on the body's edges.", group="perform", ge=1, le=16)
@@ -276,7 +287,7 @@ class MeshSettings(Settings):
     )
     formats: str = setting(
         "glb,bvh,npz,json,csv",
-        "Files to export, separated by commas: glb, bvh, npz, json, csv, obj, ply.",
+        "Files to export, separated by commas: glb, bvh, npz, json, csv, obj, ply, easymocap.",
         group="finish",
     )
     quality: int = setting(

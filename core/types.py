@@ -272,10 +272,10 @@ class BodyParams:
     shape: dict[str, float]
     """Shape parameters by name (phenotype for Anny, ``beta_0``.. for SMPL-X)."""
     joint_names: tuple[str, ...]
-    """Names of the J articulated joints, root first."""
+    """Names of the J articulated joints, root first; a body from elsewhere may go on with all other bones of its rig."""
     rotations: np.ndarray
     """(T, J, 3) float32, rotation vectors in radians: the root's takes model axes to camera axes, the others are deltas
-    from the rest pose in rest axes."""
+    from the rest pose in rest axes (bones that follow the joints: against their parent, the relaxed hand's curl contained)."""
     translation: np.ndarray
     """(T, 3) float32, metres: position of the root joint in the camera."""
     intrinsics: np.ndarray

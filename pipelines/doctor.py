@@ -12,8 +12,13 @@ import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from core.errors import UnderstudyError
 from pipelines.machine import cores, gpus
+
+if TYPE_CHECKING:
+    from models.body.base import RestBody
 
 #: Free disk below which a run of a few minutes may not fit.
 LOW_DISK_GB = 2.0
@@ -72,6 +77,7 @@ MODULES = {
     "anny": "anny",
     "embreex": "embreex",
     "pytorch3d": "easypytorch3d",
+    "smplx": "smplx",
     "diffusers": "diffusers",
     "gradio": "gradio",
     "fastapi": "fastapi",
@@ -141,6 +147,58 @@ def _body_cache() -> Finding:
     return Finding("body cache", ok, found, remedy, needed=False)
 
 
+def _licensed_body() -> Finding:
+    """The body of the user's own file; the embedded one needs none."""
+    from models.body.joint_tables import SMPL_TITLES
+    from models.body.smplx_body import SmplxBody
+
+    model = SmplxBody()
+    try:
+        rest = model.rest({})
+    except UnderstudyError as error:
+        return Finding("smplx body", False, error.message, f"{error.hint} Without it the body is anny.", needed=False)
+    note = f"; {model.warnings[0]}" if model.warnings else ""
+    return Finding("smplx body", True, f"{SMPL_TITLES[rest.model]}, {len(rest.vertices)} vertices{note}", needed=False)
+
+
+def _mesh_drawing() -> Finding:
+    """Draw a small picture: PyTorch3D and Embree may load and yet not work."""
+    from models.body.anny_body import AnnyBody, cache_is_built
+
+    name = "mesh drawing"
+    if not cache_is_built():
+        return Finding(name, False, "not tried without the body cache", "python app.py doctor --prepare", needed=False)
+    try:
+        covered, way = _trial_picture(AnnyBody().rest({}))
+        remedy = "" if covered else "pip install --force-reinstall easypytorch3d embreex"
+        return Finding(name, covered, way if covered else f"{way}: the picture is empty", remedy, needed=False)
+    except UnderstudyError as error:
+        return Finding(name, False, error.message, error.hint, needed=False)
+    except Exception as error:  # noqa: BLE001 - whatever a library does here is what is asked
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        remedy = "pip install --force-reinstall easypytorch3d embreex"
+        return Finding(name, False, f"PyTorch3D and Embree do not work: {reason}", remedy, needed=False)
+
+
+def _trial_picture(rest: RestBody) -> tuple[bool, str]:
+    """Whether the body is to be seen in a small picture of it, and what drew it."""
+    import numpy as np
+
+    from core.types import ShotLook
+    from models.body.mesh_rendering import MeshRenderer
+    from models.memory import device_name
+
+    grey = np.full(3, 0.5, np.float32)
+    towards = np.array([0.0, -1.0, 0.0], np.float32)
+    look = ShotLook(towards, grey, grey, grey, 0 * grey, exposure=1.0, softness=0.5, grain=0.0, blur=0.5)
+    K = np.array([[60.0, 0, 31.5], [0, 60, 31.5], [0, 0, 1]])
+    renderer = MeshRenderer(rest, (64, 64), K, look, edge_samples=2)
+    # Upright, facing the camera, three metres away.
+    vertices = rest.vertices @ np.array([[-1.0, 0, 0], [0, 0, 1], [0, -1, 0]]) - [0, 0.3, -3]
+    layer = renderer.draw(vertices.astype(np.float32))
+    return bool(layer.alpha.sum() > 50), f"PyTorch3D draws on {device_name()}, Embree casts rays"
+
+
 def _avatars() -> Finding:
     from models.body.wardrobe import list_avatars
 
@@ -152,7 +210,7 @@ def _weights() -> Finding:
     from pipelines import weights
 
     ready = weights.ready()
-    remedy = "" if ready else "Only the diffusion engines need some: python app.py weights list."
+    remedy = "" if ready else "Only the diffusion engines and the smplx body need some: python app.py weights list."
     return Finding("weights", bool(ready), ", ".join(ready) or "none", remedy, needed=False)
 
 
@@ -176,6 +234,8 @@ def _findings() -> Iterator[Finding]:
         yield _encoder()
         yield _avatars()
         yield _body_cache()
+        yield _licensed_body()
+        yield _mesh_drawing()
     yield _weights()
     yield _gpu()
     yield _memory()

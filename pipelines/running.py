@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import resource
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import version
@@ -15,10 +16,14 @@ from core.errors import Cancelled, InputError, StageError, UnderstudyError
 from core.progress import Progress
 from core.runs import RunFolder
 from core.types import VideoInfo
+from models.memory import peak_vram_mb, reset_peak
 from utils.video_probe import probe
 
 #: Libraries whose versions are noted in run.json.
-VERSIONS = ("numpy", "torch", "mediapipe", "anny", "av", "opencv-contrib-python")
+VERSIONS = ("numpy", "torch", "mediapipe", "anny", "embreex", "av", "opencv-contrib-python")
+
+#: Endings that the copy of an uploaded clip may keep; others are left out. What the file is shows when it is opened.
+SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".wmv"})
 
 
 def probe_as(clip: Path, name: str) -> VideoInfo:
@@ -34,9 +39,9 @@ def frame_facts(info: VideoInfo) -> dict[str, object]:
     return {"frames_in": info.frame_count, "frames_out": 0, "fps": str(info.rate), "size": list(info.size)}
 
 
-def versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that results depend on."""
-    return {"python": platform.python_version(), **{name: version(name) for name in VERSIONS}}
+def versions(*more: str) -> dict[str, str]:
+    """Versions of Python and of the libraries that results depend on; ``more`` of them by name."""
+    return {"python": platform.python_version(), **{name: version(name) for name in (*VERSIONS, *more)}}
 
 
 def peak_rss_mb() -> float:
@@ -60,6 +65,20 @@ def outcome_noted(run: RunFolder) -> Iterator[None]:
         run.update(state="failed", error=f"{type(error).__name__}: {error}")
         raise
     run.update(state="done")
+
+
+@contextmanager
+def metered(run: RunFolder, name: str, *, graphics: bool = True) -> Iterator[None]:
+    """Note what a stage takes: seconds, and with ``graphics`` the peak of graphics memory."""
+    started = time.monotonic()
+    if graphics:
+        reset_peak()
+    try:
+        yield
+    finally:
+        run.add_seconds(name, time.monotonic() - started)
+        if graphics:
+            run.add_vram(name, peak_vram_mb())
 
 
 @contextmanager

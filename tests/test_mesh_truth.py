@@ -18,6 +18,7 @@ from models.body.base import JOINT_NAMES, RestBody
 from models.body.fit_terms import hinge_angles
 from models.body.pose_init import limbs_of
 from models.body.wardrobe import load_avatar
+from pipelines.mesh.one_view import WEIGHTS
 
 FRAMES, RATE = 60, 30.0
 
@@ -140,7 +141,7 @@ def test_noise_is_measured_as_it_was_made(rest: RestBody) -> None:
 
 def test_weights_are_read_from_the_command_line() -> None:
     weights = weights_of("direction=2,prior=0.5")
-    assert (weights.direction, weights.prior, weights.contact) == (2.0, 0.5, 3.0)
+    assert (weights.direction, weights.prior, weights.contact) == (2.0, 0.5, WEIGHTS.contact)
     with pytest.raises(SystemExit, match="no weight 'love'"):
         weights_of("love=1")
     with pytest.raises(SystemExit, match="not a number"):

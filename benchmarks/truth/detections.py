@@ -12,6 +12,9 @@ from benchmarks.truth.scenes import Truth
 from core.types import CameraPath, FootContacts, PersonTrack, PoseTrack
 from models.detector import create_detector
 from models.person_tracker import PersonTracker, choose_person
+from pipelines.mesh.lens import PICTURES
+from pipelines.survey.frames import spread
+from utils.cameras.turning import focal_of_turning_camera
 from utils.foot_lock import detect_contacts
 from utils.landmarks import clean_landmarks
 from utils.stabilization import CameraTracker, camera_path
@@ -42,6 +45,8 @@ class Detected:
     """(T, 33, 3) metres: the world landmarks as the network gives them, hips at the origin; NaN where absent."""
     detected: np.ndarray
     """(T,) bool: frames in which the person was found."""
+    focal: float | None
+    """Focal length in pixels as the camera's turning shows it; ``None`` where it does not."""
 
 
 def _contacts(pose: PoseTrack, camera: CameraPath, height_px: float, frame_height: int, rate: float) -> FootContacts:
@@ -88,6 +93,10 @@ def _arrays(clip: Path) -> Iterator[tuple[str, np.ndarray]]:
             yield name, getattr(owner, name)
     yield "raw_world", track.world
     yield "detected", track.state == "detected"
+    chosen = spread(info.frame_count, PICTURES)
+    with VideoReader(info) as reader:
+        turned = focal_of_turning_camera([rgb for _, rgb in reader.at(chosen)], [track.mask(t) for t in chosen])
+    yield "focal", np.array(np.nan if turned is None else turned.focal)
 
 
 def detect(clip: Path) -> Detected:
@@ -102,7 +111,10 @@ def detect(clip: Path) -> Detected:
         pose = PoseTrack(**{name: data[name] for name in _POSE})
         camera = CameraPath(**{name: data[name] for name in _CAMERA})
         contacts = FootContacts(data["contact"], data["speed"])
-        return Detected(Seen(pose, camera, contacts), data["raw_world"], data["detected"])
+        focal = float(data["focal"])
+        return Detected(
+            Seen(pose, camera, contacts), data["raw_world"], data["detected"], None if np.isnan(focal) else focal
+        )
 
 
 def world_as_seen(truth: Truth) -> np.ndarray:

@@ -1,4 +1,5 @@
-"""Fits of the scenes at three levels of truth: perfect landmarks, landmarks with the network's noise, the network itself."""
+"""Fits of the scenes, as the mesh pipeline makes them, at levels of truth: perfect landmarks, landmarks with the network's
+noise, the network itself."""
 
 from __future__ import annotations
 
@@ -19,8 +20,10 @@ from benchmarks.truth.scores import LISTED, align, directions, reached, score, s
 from core.types import LANDMARK_NAMES, BodyParams
 from models.body import fitting
 from models.body.anny_body import AnnyBody
+from models.body.fit_size import height_of, resized, size_in_space
 from models.body.fit_terms import FitWeights
-from models.body.fitting import Quality, fit_body
+from models.body.fitting import Quality, default_intrinsics, fit_body
+from pipelines.mesh.one_view import WEIGHTS
 
 #: Iterations of the last stage of a fit that is left running until it rests.
 LONG = 120
@@ -78,6 +81,9 @@ class Level:
     own_body: bool = False
     """Whether the fit has the very body that is in the picture, instead of the neutral one with free proportions."""
     known_lens: bool = True
+    """Whether the fit has the true lens; else it takes the one that the camera's turning shows, or the usual one."""
+    told_height: bool = False
+    """Whether the body is brought to the true height, instead of the size of the landmarks in space."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +91,7 @@ class Options:
     """How the fit works."""
 
     quality: Quality = "thorough"
-    weights: FitWeights = field(default_factory=FitWeights)
+    weights: FitWeights = WEIGHTS
     settle: bool = False
     """Whether each fit is made again with many more iterations, to see whether it had come to rest."""
 
@@ -101,20 +107,37 @@ def _longer(quality: Quality) -> Iterator[None]:
         fitting.SCHEDULES[quality] = usual
 
 
+def _lens(case: Case, level: Level) -> np.ndarray | None:
+    """(3, 3) K as the fit is told it; ``None`` for the usual one."""
+    if level.known_lens:
+        return case.truth.intrinsics
+    if not level.network or case.detected is None or case.detected.focal is None:
+        return None
+    K = default_intrinsics(SIZE)
+    K[0, 0] = K[1, 1] = case.detected.focal
+    return K
+
+
 def _fit(case: Case, seen: Seen, level: Level, options: Options) -> BodyParams:
-    return fit_body(
+    rest = case.truth.rest if level.own_body else AnnyBody().rest({})
+    params = fit_body(
         seen.pose,
         None,
         SIZE,
-        case.truth.rest if level.own_body else AnnyBody().rest({}),
+        rest,
         fps=float(RATE),
-        intrinsics=case.truth.intrinsics if level.known_lens else None,
+        intrinsics=_lens(case, level),
         quality=options.quality,
         camera=seen.camera,
         contacts=seen.contacts,
         proportions=not level.own_body,
         weights=options.weights,
     )
+    if level.own_body:
+        return params
+    if level.told_height:
+        return resized(params, case.truth.rest.height / height_of(rest, params))
+    return resized(params, size_in_space(params, seen.pose) or 1.0)
 
 
 def seen_at(case: Case, level: Level, seed: int = 0) -> Seen:

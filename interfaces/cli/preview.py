@@ -8,9 +8,10 @@ import tempfile
 from pathlib import Path
 
 from core.errors import InputError
-from core.progress import Progress
-from interfaces.cli.progress_bar import ProgressBar, cancel_on_signal, clock
-from interfaces.cli.replace import add_settings_options, settings_from
+from core.settings import ReplaceSettings
+from interfaces.cli.progress_bar import clock, shown_progress
+from interfaces.cli.replace import OPTIONS
+from interfaces.cli.settings_options import add_settings_options, settings_from
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -28,13 +29,13 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument(
         "--output", type=Path, default=Path("outputs"), metavar="DIR", help="where earlier runs are, for the estimate"
     )
-    add_settings_options(parser)
+    add_settings_options(parser, ReplaceSettings, OPTIONS)
     parser.set_defaults(command=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Draw one frame as a run would."""
-    settings = settings_from(args)
+    settings = settings_from(args, ReplaceSettings, OPTIONS)
     if args.to.suffix.lower() not in (".png", ".jpg", ".jpeg"):
         raise InputError(f"{args.to} is no name for a picture.", "End it in .png or .jpg.")
     if not args.to.parent.is_dir():
@@ -43,13 +44,8 @@ def run(args: argparse.Namespace) -> int:
     from pipelines.replace.preview import clip_facts, preview_frame, save_pair
 
     facts = clip_facts(args.clip)
-    bar = ProgressBar()
-    progress = Progress(listener=bar)
-    try:
-        with cancel_on_signal(progress), tempfile.TemporaryDirectory() as cache:
-            preview = preview_frame(args.clip, settings, cache=Path(cache), frame=args.frame, progress=progress)
-    finally:
-        bar.close()
+    with shown_progress() as progress, tempfile.TemporaryDirectory() as cache:
+        preview = preview_frame(args.clip, settings, cache=Path(cache), frame=args.frame, progress=progress)
     save_pair(preview.source, preview.result, args.to)
     for warning in preview.warnings:
         print(f"note: {warning}", file=sys.stderr)

@@ -66,3 +66,15 @@ def cancel_on_signal(progress: Progress) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def shown_progress() -> Iterator[Progress]:
+    """Progress that is drawn, and that Ctrl-C and SIGTERM stop cleanly."""
+    bar = ProgressBar()
+    progress = Progress(listener=bar)
+    try:
+        with cancel_on_signal(progress):
+            yield progress
+    finally:
+        bar.close()

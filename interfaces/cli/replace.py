@@ -5,23 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from core.presets import preset_names
-from core.progress import Progress
-from core.settings import ReplaceSettings, parse_assignments
-from interfaces.cli.progress_bar import ProgressBar, cancel_on_signal
-from interfaces.settings_from import DEFAULT_PRESET
-from interfaces.settings_from import settings_from as preset_with_changes
+from core.settings import ReplaceSettings
+from interfaces.cli.progress_bar import shown_progress
+from interfaces.cli.settings_options import add_settings_options, settings_from
 
-#: Settings that have an option of their own besides ``--set``.
-OPTIONS = ("engine", "avatar", "reference", "person", "seed")
-
-
-def _settings_help() -> str:
-    lines = ["settings for --set (default, meaning):"]
-    for name, field in ReplaceSettings.model_fields.items():
-        default = "" if field.default is None else field.default
-        lines.append(f"  {name}={default}\n      {field.description}")
-    return "\n".join(lines)
+#: Settings that have an option of their own besides ``--set``: option, setting.
+OPTIONS = {name: name for name in ("engine", "avatar", "reference", "person", "seed")}
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -35,48 +24,16 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument(
         "--output", type=Path, default=Path("outputs"), metavar="DIR", help="where the run folder is made"
     )
-    add_settings_options(parser)
+    add_settings_options(parser, ReplaceSettings, OPTIONS)
     parser.set_defaults(command=run)
-
-
-def add_settings_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--preset``, ``--set`` and the settings that have an option of their own."""
-    parser.epilog = _settings_help()
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument(
-        "--preset", default=DEFAULT_PRESET, help=f"{', '.join(preset_names())} (default {DEFAULT_PRESET})"
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="assignments",
-        help="change one setting; repeatable",
-    )
-    for name in OPTIONS:
-        help_text = (ReplaceSettings.model_fields[name].description or "").replace("%", "%%")
-        parser.add_argument(f"--{name}", help=help_text)
-
-
-def settings_from(args: argparse.Namespace) -> ReplaceSettings:
-    """Preset, then ``--set``, then the options of their own."""
-    changes = parse_assignments(args.assignments)
-    changes.update({name: getattr(args, name) for name in OPTIONS if getattr(args, name) is not None})
-    return preset_with_changes(args.preset, changes)
 
 
 def run(args: argparse.Namespace) -> int:
     """Replace the person in a clip."""
-    settings = settings_from(args)
+    settings = settings_from(args, ReplaceSettings, OPTIONS)
     from pipelines.replace.processor import replace_clip
 
-    bar = ProgressBar()
-    progress = Progress(listener=bar)
-    try:
-        with cancel_on_signal(progress):
-            folder = replace_clip(args.clip, settings, output=args.output, progress=progress)
-    finally:
-        bar.close()
+    with shown_progress() as progress:
+        folder = replace_clip(args.clip, settings, output=args.output, progress=progress)
     print(folder)
     return 0

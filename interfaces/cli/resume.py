@@ -6,9 +6,8 @@ import argparse
 from pathlib import Path
 
 from core.errors import InputError
-from core.progress import Progress
 from core.runs import RunFolder
-from interfaces.cli.progress_bar import ProgressBar, cancel_on_signal
+from interfaces.cli.progress_bar import shown_progress
 from interfaces.jobs.runners import RUNNERS
 
 
@@ -29,12 +28,7 @@ def run(args: argparse.Namespace) -> int:
     if kind not in RUNNERS:
         raise InputError(f"{args.run} is a run of the kind {kind!r}, which cannot be continued.", "Start it anew.")
     resume_run = RUNNERS[kind]()
-    bar = ProgressBar()
-    progress = Progress(listener=bar)
-    try:
-        with cancel_on_signal(progress):
-            folder = resume_run(args.run, progress=progress)
-    finally:
-        bar.close()
+    with shown_progress() as progress:
+        folder = resume_run(args.run, progress=progress)
     print(folder)
     return 0

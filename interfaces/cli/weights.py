@@ -8,8 +8,7 @@ import sys
 from pathlib import Path
 
 from core.errors import Cancelled, InputError
-from core.progress import Progress
-from interfaces.cli.progress_bar import ProgressBar, cancel_on_signal
+from interfaces.cli.progress_bar import shown_progress
 
 
 def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -110,13 +109,8 @@ def run_pull(args: argparse.Namespace) -> int:
         if not args.yes:
             _agree(name, size)
 
-    bar = ProgressBar()
-    progress = Progress(listener=bar)
-    try:
-        with cancel_on_signal(progress):
-            folders = weights.pull(args.names, agree, args.cache, progress)
-    finally:
-        bar.close()
+    with shown_progress() as progress:
+        folders = weights.pull(args.names, agree, args.cache, progress)
     for folder in folders:
         print(folder)
     return 0
@@ -126,13 +120,8 @@ def run_verify(args: argparse.Namespace) -> int:
     """Check sets; prints one line for each, and one for each bad file."""
     from pipelines import weights
 
-    bar = ProgressBar()
-    progress = Progress(listener=bar)
-    try:
-        with cancel_on_signal(progress):
-            found = weights.verify(args.names, args.cache, progress)
-    finally:
-        bar.close()
+    with shown_progress() as progress:
+        found = weights.verify(args.names, args.cache, progress)
     if not found:
         print(f"There are no weights in {weights.folder(args.cache)}.")
     for name, faults in found.items():

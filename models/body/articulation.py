@@ -16,6 +16,7 @@ from functools import lru_cache
 
 import numpy as np
 from scipy import sparse
+from scipy.spatial.transform import Rotation
 
 from core.types import BodyParams
 from models.body.base import JOINT_NAMES, JOINT_PARENTS, SCALE_NAMES, RestBody
@@ -256,11 +257,12 @@ def bone_transforms(
         The body.
     rotations:
         (T, J, 3) rotation vectors in radians: the root's takes model axes to camera axes, the others are deltas from the
-        rest pose in rest axes.
+        rest pose in rest axes. (T, B, 3) where the body's other bones turn too: they follow the joints, in the order of
+        ``RestBody.free_bones``, each against its parent, and no twist is spread.
     translation:
         (T, 3) metres: position of the root joint in the camera.
     shape:
-        Where it names factors of ``SCALE_NAMES``, the body is stretched by them.
+        Where it names factors of ``SCALE_NAMES``, the body is stretched by them; not with all bones given.
 
     Returns
     -------
@@ -269,6 +271,10 @@ def bone_transforms(
         same bones: the skin, garments, hair.
     """
     rotations, translation = np.asarray(rotations, np.float64), np.asarray(translation, np.float64)
+    if rotations.shape[1:] == (len(rest.bone_names), 3) and translation.shape == (len(rotations), 3):
+        if (scales_of(shape or {}) != 1).any():
+            raise ValueError("a body all of whose bones are turned cannot be stretched")
+        return _chained(rest, bone_rotations(rest, rotations), translation).astype(np.float32)
     if rotations.ndim != 3 or rotations.shape[1:] != (len(JOINT_NAMES), 3) or translation.shape != (len(rotations), 3):
         raise ValueError(
             f"rotations {rotations.shape} and translation {translation.shape} must be (T, 19, 3) and (T, 3)"
@@ -284,6 +290,63 @@ def bone_transforms(
         angle = twist.share * twist_angle(rotations[:, joint], axis)
         motion[:, bone] = motion[:, bone] @ _turn_about(axis, change.joint_heads[joint], angle)
     return (motion @ change.bones).astype(np.float32)
+
+
+def bone_rotations(rest: RestBody, rotations: np.ndarray) -> np.ndarray:
+    """(T, B, 3, 3) float64: each bone's rotation against its parent, in rest axes.
+
+    ``rotations`` (T, J, 3) of the joints, or (T, B, 3) of the joints and the bones that no joint turns; where these are
+    not given they are curled as at rest.
+    """
+    matrices = rotation_matrices(rotations)
+    local = np.tile(rest.bone_curl.astype(np.float64), (len(matrices), 1, 1, 1))
+    local[:, rest.joint_bones] = matrices[:, : len(rest.joint_bones)]
+    if matrices.shape[1] > len(rest.joint_bones):
+        local[:, rest.free_bones] = matrices[:, len(rest.joint_bones) :]
+    return local
+
+
+def joint_rotations(rest: RestBody, params: BodyParams) -> np.ndarray:
+    """(T, J, 3): rotation vectors of ``JOINT_NAMES`` alone, with which what hangs on the joints points where it does.
+
+    Where a body turns a bone between a joint and those that hang on it (``spine3`` of the SMPL family), the joint takes
+    over its turn.
+    """
+    if len(params.joint_names) == len(JOINT_NAMES):
+        return params.rotations
+    local = bone_rotations(rest, params.rotations)
+    rows = {int(bone): row for row, bone in enumerate(rest.joint_bones)}
+    turns = local[:, rest.joint_bones]
+    carrying = _with_joints_below(rest)
+    for bone in rest.free_bones.tolist():
+        if bone in carrying:
+            rows[bone] = rows[int(rest.bone_parents[bone])]
+            turns[:, rows[bone]] = turns[:, rows[bone]] @ local[:, bone]
+    return np.stack([Rotation.from_matrix(turn).as_rotvec() for turn in turns])
+
+
+def _with_joints_below(rest: RestBody) -> set[int]:
+    """The bones that a joint hangs on, near or far."""
+    found: set[int] = set()
+    for bone in rest.joint_bones.tolist():
+        parent = int(rest.bone_parents[bone])
+        while parent >= 0:
+            found.add(parent)
+            parent = int(rest.bone_parents[parent])
+    return found
+
+
+def _chained(rest: RestBody, local: np.ndarray, translation: np.ndarray) -> np.ndarray:
+    """(T, B, 4, 4): rest coordinates -> camera for rotations (T, B, 3, 3) of all bones against their parents."""
+    heads = rest.bone_heads.astype(np.float64)
+    result = np.tile(np.eye(4), (*local.shape[:2], 1, 1))
+    for bone, parent in enumerate(rest.bone_parents):
+        above = result[:, parent]
+        turn = local[:, bone] if parent < 0 else above[:, :3, :3] @ local[:, bone]
+        place = translation if parent < 0 else above[:, :3, :3] @ heads[bone] + above[:, :3, 3]
+        result[:, bone, :3, :3] = turn
+        result[:, bone, :3, 3] = place - turn @ heads[bone]
+    return result
 
 
 def params_transforms(rest: RestBody, params: BodyParams) -> np.ndarray:

@@ -113,6 +113,11 @@ class RestBody:
         """Metres from sole to crown at rest."""
         return float(np.ptp(self.vertices[:, 2]))
 
+    @property
+    def free_bones(self) -> np.ndarray:
+        """(B - J,) int64: the bones that no joint turns, in the rig's order."""
+        return np.setdiff1d(np.arange(len(self.bone_names)), self.joint_bones)
+
     def bone(self, name: str) -> int:
         """Index of a bone; ``KeyError`` where there is none of that name."""
         try:

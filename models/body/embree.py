@@ -44,6 +44,7 @@ class Fragments:
 #: Numbers from Embree's headers (embree4/rtcore_*.h).
 _INDEX_BUFFER, _VERTEX_BUFFER, _FORMAT_UINT3, _FORMAT_FLOAT3 = 0, 1, 0x5003, 0x9003
 _TRIANGLES, _SCENE_DYNAMIC, _QUALITY_LOW, _QUALITY_REFIT = 0, 1, 0, 3
+_COHERENT, _ALL_FEATURES = 1 << 16, 0xFFFFFFFF
 #: Rays in a packet, and rows of a packet: RTCRay16 has twelve, RTCHit16 up to nine; rounded up.
 _LANES, _ROWS = 16, 24
 _ORIGIN, _TNEAR, _DIRECTION, _TIME, _TFAR, _MASK = slice(0, 3), 3, slice(4, 7), 7, 8, 9
@@ -51,6 +52,24 @@ _NOTHING = 0xFFFFFFFF
 _HIT, _U, _V, _FACE, _HIT_IDS = slice(12, 17), 15, 16, 17, slice(17, _ROWS)
 #: Packets that are filled and traced at a time, which stay in the cache.
 _BLOCK = 1024
+
+
+class _Arguments(ctypes.Structure):
+    """Embree's RTCIntersectArguments, with room for what later releases add."""
+
+    _fields_ = (
+        ("flags", ctypes.c_int),
+        ("feature_mask", ctypes.c_uint),
+        ("context", ctypes.c_void_p),
+        ("filter", ctypes.c_void_p),
+        ("intersect", ctypes.c_void_p),
+        ("min_width_distance_factor", ctypes.c_float),
+        ("spare", ctypes.c_float * 7),
+    )
+
+
+#: Asks Embree to walk the tree once for all rays of a packet.
+_TOGETHER = _Arguments(flags=_COHERENT, feature_mask=_ALL_FEATURES)
 
 
 @cache
@@ -156,7 +175,7 @@ class RayScene:
         self._embree.rtcCommitGeometry(self._geometry)
         self._embree.rtcCommitScene(self._scene)
 
-    def intersect(self, origins: np.ndarray, directions: np.ndarray) -> Fragments:
+    def intersect(self, origins: np.ndarray, directions: np.ndarray, *, coherent: bool = False) -> Fragments:
         """The first face on each ray.
 
         Parameters
@@ -164,15 +183,18 @@ class RayScene:
         origins, directions:
             (M, 3) float32. ``zbuf`` is the distance in units of the direction's length, which is camera depth for rays
             from :func:`camera_rays`.
+        coherent:
+            Every sixteen rays run close together: the same faces are found in half the time.
         """
         count = len(directions)
         face = np.empty(count, np.int32)
         depth, u, v = (np.empty(count, np.float32) for _ in range(3))
-        for part, packets in self._traced(origins, directions, np.inf, self._embree.rtcIntersect16):
+        for part, packets in self._traced(origins, directions, np.inf, self._embree.rtcIntersect16, coherent):
             face[part] = _unpacked(packets[:, _FACE].view(np.int32), part)
             depth[part], u[part], v[part] = (_unpacked(packets[:, row], part) for row in (_TFAR, _U, _V))
-        bary = np.stack([1.0 - u - v, u, v], axis=-1)
-        miss = face < 0
+        bary = np.empty((count, 3), np.float32)
+        bary[:, 0], bary[:, 1], bary[:, 2] = 1.0 - u - v, u, v
+        miss = np.flatnonzero(face < 0)
         bary[miss] = EMPTY
         depth[miss] = EMPTY
         return Fragments(face, depth, bary)
@@ -192,12 +214,13 @@ class RayScene:
         return blocked
 
     def _traced(
-        self, origins: np.ndarray, directions: np.ndarray, reach: float, trace: Any
+        self, origins: np.ndarray, directions: np.ndarray, reach: float, trace: Any, coherent: bool = False
     ) -> Iterator[tuple[slice, np.ndarray]]:
         """Fill packets with rays, trace them, and give back the range of rays and the (P, 24, 16) packets, in blocks."""
         step = _BLOCK * _LANES
         packets = _aligned((_BLOCK, _ROWS, _LANES), np.float32)
         first, stride, valid = packets.ctypes.data, packets.strides[0], self._all.ctypes.data
+        arguments = ctypes.addressof(_TOGETHER) if coherent else None
         for start in range(0, len(directions), step):
             part = slice(start, min(start + step, len(directions)))
             used = -(-(part.stop - start) // _LANES)
@@ -212,7 +235,7 @@ class RayScene:
             bits[:, _HIT] = 0
             bits[:, _HIT_IDS] = _NOTHING
             for address in range(first, first + used * stride, stride):
-                trace(valid, self._scene, address, None)
+                trace(valid, self._scene, address, arguments)
             yield part, block
 
 

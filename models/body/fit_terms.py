@@ -64,8 +64,12 @@ _LIMIT_SIGMA = 0.05
 class FitWeights:
     """How strongly each term counts against the image positions (weight 1)."""
 
+    point: float = 2.0
+    """Places of landmarks in space, per cent of the height, where several views tell them."""
     direction: float = 3.0
     """Directions of bones in space; the residual is the difference of unit vectors."""
+    forearm_direction: float = 1.0
+    """Share of that for forearms and hands, whose depth the landmark network sees least of."""
     prior: float = 0.8
     """Distance from the usual pose, in sigmas."""
     limit: float = 1.0
@@ -91,6 +95,20 @@ class FitWeights:
 
 
 @dataclass(frozen=True)
+class SpacePoints:
+    """Landmarks whose place in space is known, as several views tell it."""
+
+    points: np.ndarray
+    """(T, 33, 3) metres of the body that is fitted, camera axes; anything where they are not known."""
+    trust: np.ndarray
+    """(T, 33) 0..1; 0 where they are not known."""
+
+    def at(self, frames: np.ndarray) -> SpacePoints:
+        """Those of some frames, (N,) int."""
+        return SpacePoints(self.points[frames], self.trust[frames])
+
+
+@dataclass(frozen=True)
 class Observations:
     """What is known of consecutive frames."""
 
@@ -112,15 +130,20 @@ class Observations:
     """(T-1, 4) 0..1: how surely each of ``FOOT_POINTS`` rests from this frame to the next."""
     rate_factor: float
     """(frames per second / 30)^2: accelerations per frame^2 are that much smaller at higher rates."""
+    space: SpacePoints | None = None
+    """Landmarks in space, where several views were seen; their image positions have no weight then."""
 
     def __len__(self) -> int:
         return len(self.landmarks)
 
 
-def direction_pairs() -> tuple[np.ndarray, np.ndarray]:
-    """(D, 2) landmark indices (from, to) and (D,) weights of the bones whose direction is observed."""
+def direction_pairs(forearm: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """(D, 2) landmark indices (from, to) and (D,) weights of the bones whose direction is observed.
+
+    ``forearm`` is a factor on those of forearms and hands.
+    """
     pairs = [
-        (f"{side}_{a}", a2 if (a2 := b) == "nose" else f"{side}_{b}", w)
+        (f"{side}_{a}", "nose" if b == "nose" else f"{side}_{b}", w * (forearm if "wrist" in (a, b) else 1.0))
         for side in ("left", "right")
         for a, b, w in _SIDED_DIRECTIONS
     ]
@@ -205,6 +228,27 @@ def add_image_term(
     system.add((residual * root_weight[..., None]).reshape(count, -1), jacobian, shared)
     # The true cost is sigma^2 r^2 / (sigma^2 + r^2), not the reweighted square.
     system.cost += float((seen.trust * square * (robust - robust**2)).sum())
+
+
+def add_point_term(
+    system: NormalEquations, posed: Posed, space: SpacePoints, weight: float, height: float, robust_scale: float
+) -> None:
+    """Geman-McClure distance of landmarks from where they are in space, per cent of the height."""
+    per_cent = 100.0 / height
+    trust = weight**2 * space.trust
+    residual = np.where(trust[..., None] > 0, posed.points - space.points, 0.0) * per_cent
+    square = (residual**2).sum(-1)
+    robust = robust_scale**2 / (robust_scale**2 + square)
+    root_weight = np.sqrt(trust) * robust
+    count = len(residual)
+    scaled = (per_cent * root_weight)[..., None, None]
+    shared = None
+    if posed.scale_jacobian is not None:
+        shared = (scaled * posed.scale_jacobian).reshape(count, 3 * residual.shape[1], -1)
+    jacobian = (scaled * posed.jacobian).reshape(count, -1, PARAMETERS)
+    system.add((residual * root_weight[..., None]).reshape(count, -1), jacobian, shared)
+    # As in the image: the true cost of the robust function.
+    system.cost += float((trust * square * (robust - robust**2)).sum())
 
 
 def add_direction_term(system: NormalEquations, posed: Posed, seen: Observations, weight: float) -> None:

@@ -7,13 +7,11 @@ the clip, which is fitted in overlapping windows. Proportions (``SCALE_NAMES``) 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Literal
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
-from scipy.spatial.transform import Rotation
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from core.errors import InputError
@@ -21,30 +19,30 @@ from core.types import BodyParams, CameraPath, FootContacts, PoseTrack
 from models.body.articulation import STRETCHES, landmark_positions, params_transforms
 from models.body.base import JOINT_NAMES, SCALE_NAMES, Progress, RestBody
 from models.body.block_solver import NormalEquations
+from models.body.fit_schedule import SCHEDULES, Quality, Schedule
 from models.body.fit_terms import (
     FOOT_POINTS,
     FitWeights,
     Observations,
+    SpacePoints,
     add_contact_term,
     add_direction_term,
     add_image_term,
     add_motion_terms,
+    add_point_term,
     add_prior_term,
     carry,
     direction_pairs,
     image_trust,
     prior_of,
 )
+from models.body.fit_windows import WINDOW, FitStore, join, nearest, stretches, windows
 from models.body.kinematics import PARAMETERS, LandmarkChain, PoseState
 from models.body.pose_init import initial_state, view_rotations
 from models.body.silhouette import Silhouette, distance_maps, surface_points
 
-Quality = Literal["quick", "thorough", "best"]
-
 #: Focal length in parts of the longer side, where it is not known. The fit is insensitive to it between 0.6 and 3.
 DEFAULT_FOCAL = 0.9
-#: Frames in a window, and frames that two windows share.
-WINDOW, OVERLAP = 300, 40
 #: Limits of the proportions, and the number of frames that they are measured on.
 SCALE_LOW, SCALE_HIGH, SCALE_FRAMES = 0.85, 1.15, 80
 #: Which factors scale a part evenly.
@@ -54,25 +52,6 @@ _EVEN_PARTS = np.array([STRETCHES[name].axis is None for name in SCALE_NAMES])
 _STANDING_SPEED = 0.9
 #: Largest step of a rotation in one iteration, radians.
 _MAX_TURN = 0.5
-
-
-@dataclass(frozen=True)
-class Schedule:
-    """How long the fit works."""
-
-    scales: tuple[tuple[float, int], ...]
-    """(robust scale in per cent of the height, iterations) while proportions are found."""
-    poses: tuple[tuple[float, int], ...]
-    """The same for the whole sequence."""
-    silhouette: int = 0
-    """Further iterations in which the body is kept inside the person's mask."""
-
-
-SCHEDULES: dict[str, Schedule] = {
-    "quick": Schedule(((8.0, 4), (5.0, 3)), ((40.0, 2), (8.0, 3), (5.0, 3))),
-    "thorough": Schedule(((8.0, 5), (5.0, 4)), ((40.0, 3), (8.0, 4), (5.0, 6))),
-    "best": Schedule(((8.0, 8), (5.0, 10)), ((40.0, 4), (8.0, 6), (5.0, 8)), silhouette=8),
-}
 
 
 def default_intrinsics(image_size: tuple[int, int]) -> np.ndarray:
@@ -95,6 +74,9 @@ def fit_body(
     contacts: FootContacts | None = None,
     proportions: bool = True,
     weights: FitWeights | None = None,
+    points: SpacePoints | None = None,
+    cuts: Sequence[int] = (),
+    store: FitStore | None = None,
     progress: Progress | None = None,
 ) -> BodyParams:
     """Fit ``rest`` to a person.
@@ -123,6 +105,12 @@ def fit_body(
         Whether limb lengths and widths may be fitted (factors in ``BodyParams.shape``).
     weights:
         Weights of the terms.
+    points:
+        Landmarks in space, in the size of ``rest``, where several views tell them.
+    cuts:
+        First frames of new shots; the body has one shape, but its motion is not carried over a cut.
+    store:
+        Keeps the finished windows of a long clip, so that a fit that is cut off can go on.
     progress:
         Called with the fraction done.
 
@@ -142,12 +130,26 @@ def fit_body(
     if not present.any():
         raise InputError("No frame shows a person to fit a body to.", "Choose a clip in which a person can be seen.")
     fit = _Fit(
-        pose, image_size, rest, fps, intrinsics, SCHEDULES[quality], camera, contacts, weights or FitWeights(), mask
+        pose,
+        image_size,
+        rest,
+        fps,
+        intrinsics,
+        SCHEDULES[quality],
+        camera,
+        contacts,
+        weights or FitWeights(),
+        mask,
+        points,
     )
     # Thousands of small matrices: a second BLAS thread costs more than it gives, above all beside other work.
     with threadpool_limits(limits=1, user_api="blas"):
-        rotations, place, scales = fit.run(present, proportions, progress or (lambda _fraction, _text: None))
-    held = _nearest(present)
+        pieces = [windows(start, end) for start, end in stretches(present, cuts)]
+        kept = store if sum(map(len, pieces)) > 1 else None
+        rotations, place, scales = fit.run(
+            present, pieces, proportions, kept, progress or (lambda _fraction, _text: None)
+        )
+    held = nearest(present)
     shape = dict(rest.shape) | (
         {name: float(scale) for name, scale in zip(SCALE_NAMES, scales, strict=True)} if proportions else {}
     )
@@ -161,42 +163,38 @@ def fit_body(
         keypoints=np.zeros((len(pose), 33, 3), np.float32),
         valid=present,
     )
-    return replace(params, keypoints=landmark_positions(rest, params_transforms(rest, params)))
+    return replace(params, keypoints=_keypoints(rest, params))
 
 
-def _runs(present: np.ndarray) -> list[tuple[int, int]]:
-    """(start, end) of the stretches with the person."""
-    edges = np.flatnonzero(np.diff(np.concatenate([[False], present, [False]]).astype(np.int8)))
-    return list(zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True))
+def fit_proportions(
+    pose: PoseTrack,
+    image_size: tuple[int, int],
+    rest: RestBody,
+    *,
+    fps: float,
+    intrinsics: np.ndarray | None = None,
+    quality: Quality = "thorough",
+    weights: FitWeights | None = None,
+    points: SpacePoints | None = None,
+) -> dict[str, float]:
+    """The person's proportions alone, as factors on ``rest`` by their names (``SCALE_NAMES``), from a sample of frames.
+
+    Parameters are those of :func:`fit_body`, which raises where nobody is seen; here all factors are 1 then.
+    """
+    present = np.flatnonzero(pose.present & np.isfinite(pose.landmarks).all((1, 2)) & (pose.weight.max(1) > 0))
+    if not len(present):
+        return dict.fromkeys(SCALE_NAMES, 1.0)
+    fit = _Fit(
+        pose, image_size, rest, fps, intrinsics, SCHEDULES[quality], None, None, weights or FitWeights(), None, points
+    )
+    with threadpool_limits(limits=1, user_api="blas"):
+        return dict(zip(SCALE_NAMES, fit.proportions(present).tolist(), strict=True))
 
 
-def _windows(start: int, end: int) -> list[tuple[int, int]]:
-    """Overlapping windows over one stretch, all about equally long."""
-    length = end - start
-    count = 1 if length <= WINDOW else int(np.ceil((length - OVERLAP) / (WINDOW - OVERLAP)))
-    size = int(np.ceil((length + (count - 1) * OVERLAP) / count))
-    return [(first, min(first + size, end)) for first in (start + i * (size - OVERLAP) for i in range(count))]
-
-
-def _nearest(present: np.ndarray) -> np.ndarray:
-    """(T,) index of the pose that each frame holds: the last fitted one, or the first where there is none before."""
-    index = np.where(present, np.arange(len(present)), -1)
-    index = np.maximum.accumulate(index)
-    return np.where(index < 0, np.flatnonzero(present)[0], index)
-
-
-def _join(rotations: np.ndarray, place: np.ndarray, state: PoseState, first: int, start: int, last: int) -> None:
-    """Write a window; where it overlaps the one before, pass over smoothly from the old to the new."""
-    vectors = state.vectors.copy()
-    vectors[:, 0] = Rotation.from_matrix(state.root).as_rotvec()
-    shared = OVERLAP if first > start else 0
-    blend = np.clip((np.arange(last - first) + 0.5) / max(shared, 1), 0, 1) if shared else np.ones(last - first)
-    for offset in range(shared):
-        before, share = Rotation.from_rotvec(rotations[first + offset]), blend[offset]
-        turn = (before.inv() * Rotation.from_rotvec(vectors[offset])).as_rotvec()
-        vectors[offset] = (before * Rotation.from_rotvec(share * turn)).as_rotvec()
-    rotations[first:last] = vectors
-    place[first:last] = blend[:, None] * state.place + (1 - blend[:, None]) * place[first:last]
+def _keypoints(rest: RestBody, params: BodyParams) -> np.ndarray:
+    """(T, 33, 3) the body's landmarks; a window at a time, since the bones' transforms take more room than the result."""
+    pieces = [params.window(first, min(first + WINDOW, len(params))) for first in range(0, len(params), WINDOW)]
+    return np.concatenate([landmark_positions(rest, params_transforms(rest, piece)) for piece in pieces])
 
 
 class _Fit:
@@ -214,6 +212,7 @@ class _Fit:
         contacts: FootContacts | None,
         weights: FitWeights,
         mask: Callable[[int], np.ndarray] | None,
+        points: SpacePoints | None,
     ) -> None:
         self.intrinsics = default_intrinsics(image_size) if intrinsics is None else np.asarray(intrinsics, np.float64)
         self._pose, self._rest, self._schedule, self._weights = pose, rest, schedule, weights
@@ -222,24 +221,46 @@ class _Fit:
         self._fps = fps
         steps = max(len(pose) - 1, 0)
         self._H_next = np.tile(np.eye(3), (steps, 1, 1)) if camera is None else camera.H_next_source
-        self._mask = mask
+        self._mask, self._points = mask, points
         self._surface = LandmarkChain(rest, surface_points(rest)) if mask is not None and schedule.silhouette else None
         self._travels = camera is not None and not camera.is_static
         self._contact = np.zeros((len(pose), 2), bool) if contacts is None else contacts.contact
 
     def run(
-        self, present: np.ndarray, proportions: bool, report: Progress
+        self,
+        present: np.ndarray,
+        pieces: list[list[tuple[int, int]]],
+        proportions: bool,
+        store: FitStore | None,
+        report: Progress,
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Rotations (T, J, 3) and places (T, 3), filled where the person is ``present``, and the proportions (S,)."""
+        """Rotations (T, J, 3) and places (T, 3), filled in the windows of the ``pieces``, and the proportions (S,)."""
         report(0.0, "measuring proportions")
-        scales = self.proportions(np.flatnonzero(present)) if proportions else np.ones(len(SCALE_NAMES))
+        scales = np.ones(len(SCALE_NAMES))
+        if proportions:
+            found = store.load("proportions") if store is not None else None
+            scales = self.proportions(np.flatnonzero(present)) if found is None else found["scales"]
+            if store is not None and found is None:
+                store.save("proportions", scales=scales)
         rotations = np.zeros((len(present), len(JOINT_NAMES), 3))
         place = np.zeros((len(present), 3))
-        for start, end in _runs(present):
-            for first, last in _windows(start, end):
-                _join(rotations, place, self.window(first, last, scales), first, start, last)
+        for piece in pieces:
+            for first, last in piece:
+                state = self._kept_window(first, last, scales, store)
+                join(rotations, place, state, first, piece[0][0], last)
                 report(float(present[:last].sum() / present.sum()), "fitting the body")
         return rotations, place, scales
+
+    def _kept_window(self, first: int, last: int, scales: np.ndarray, store: FitStore | None) -> PoseState:
+        """One window's poses, from the store where they are there."""
+        name = f"{first:07d}"
+        kept = store.load(name) if store is not None else None
+        if kept is not None:
+            return PoseState(kept["root"], kept["vectors"], kept["place"], scales)
+        state = self.window(first, last, scales)
+        if store is not None:
+            store.save(name, root=state.root, vectors=state.vectors, place=state.place)
+        return state
 
     def _start(self, frames: np.ndarray) -> tuple[PoseState, Observations]:
         """First pose and observations of some frames (consecutive, where neighbours matter)."""
@@ -249,12 +270,17 @@ class _Fit:
         world = self._pose.world[frames].astype(np.float64) @ view.transpose(0, 2, 1)
         state = initial_state(self._rest, self._chain, landmarks, world, weight, self.intrinsics)
         size = self.intrinsics[1, 1] * self._height / state.place[:, 2]
-        pairs, pair_weight = direction_pairs()
+        pairs, pair_weight = direction_pairs(self._weights.forearm_direction)
         bones = world[:, pairs[:, 1]] - world[:, pairs[:, 0]]
         standing, ground = self._standing(landmarks, frames, size)
+        trust = weight * image_trust()
+        space = None if self._points is None else self._points.at(frames)
+        if space is not None:
+            space = SpacePoints(space.points, space.trust * image_trust())
+            trust = np.where(space.trust > 0, 0.0, trust)
         observations = Observations(
             landmarks=landmarks,
-            trust=weight * image_trust(),
+            trust=trust,
             directions=bones / np.maximum(np.linalg.norm(bones, axis=-1, keepdims=True), 1e-6),
             direction_trust=np.sqrt(weight[:, pairs[:, 0]] * weight[:, pairs[:, 1]]) * pair_weight,
             size_px=size,
@@ -262,6 +288,7 @@ class _Fit:
             ground_drift=ground,
             standing=standing,
             rate_factor=(self._fps / 30.0) ** 2,
+            space=space,
         )
         return state, observations
 
@@ -318,6 +345,8 @@ class _Fit:
         posed = self._chain.pose(state, with_scales=alone)
         system = NormalEquations(len(state), PARAMETERS, len(SCALE_NAMES) if alone else 0)
         add_image_term(system, posed, seen, self.intrinsics, robust_scale)
+        if seen.space is not None:
+            add_point_term(system, posed, seen.space, weights.point, self._height, robust_scale)
         add_direction_term(system, posed, seen, weights.direction)
         add_prior_term(system, state, self._prior, weights)
         if alone:

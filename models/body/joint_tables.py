@@ -40,6 +40,9 @@ SMPL_FAMILY: dict[str, tuple[str, ...]] = {
     "smpl": (*BODY_JOINTS, "left_hand", "right_hand"),
 }
 
+#: What these models are called in messages.
+SMPL_TITLES = {"smplx": "SMPL-X", "smplh": "SMPL-H", "smpl": "SMPL"}
+
 # -- the joints that a fit turns -------------------------------------------------------------------------------------
 
 _SMPL_JOINT_BONES = (

@@ -192,6 +192,9 @@ def expose(radiance: np.ndarray, look: ShotLook) -> np.ndarray:
     """
     bright = radiance * np.float32(look.exposure)
     knee = np.float32(0.7)
-    over = np.clip(bright - knee, 0.0, None)
-    rolled = np.where(bright > knee, knee + (1 - knee) * over / (over + (1 - knee)), bright)
-    return look.haze + (1.0 - look.haze) * rolled
+    over = np.maximum(bright - knee, np.float32(0.0))
+    np.minimum(bright, knee, out=bright)
+    bright += (1 - knee) * over / (over + (1 - knee))
+    bright *= 1.0 - look.haze
+    bright += look.haze
+    return bright

@@ -1,14 +1,13 @@
-"""EasyMoCap: writing its dataset folder from several views, reading that folder and the bodies that it fits.
+"""EasyMoCap's dataset folder: what it fits bodies to.
 
-A dataset holds ``intri.yml``, ``extri.yml``, ``annots/CAMERA/000000.json`` and, where asked for,
-``images/CAMERA/000000.jpg``. Keypoints are OpenPose's BODY_25 with 21 points of each hand.
+A dataset holds ``intri.yml``, ``extri.yml``, ``annots/CAMERA/000000.json`` and ``images/CAMERA/000000.jpg``.
+Keypoints are OpenPose's BODY_25 with 21 points of each hand.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,8 @@ import numpy as np
 from core.errors import InputError, ResourceError
 from core.runs import write_bytes
 from core.types import LANDMARK_NAMES
-from pipelines.mesh.easymocap_json import identity_of, numbered_files, numbers_in, people_in
 from utils.cameras.camera import Camera
-from utils.cameras.opencv_yaml import read_opencv_yaml, write_opencv_yaml
+from utils.cameras.opencv_yaml import check_terms, write_opencv_yaml
 
 #: OpenPose's BODY_25, each with the landmarks that it is the middle of; none where there is no counterpart.
 BODY25: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -73,28 +71,6 @@ def hands_from_landmarks(landmarks: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return hands[0], hands[1]
 
 
-def landmarks_from_body25(
-    body: np.ndarray, left_hand: np.ndarray | None = None, right_hand: np.ndarray | None = None
-) -> np.ndarray:
-    """(..., 33, 3) landmarks x, y, confidence from (..., 25, 3) BODY_25 points and (..., 21, 3) points of the hands.
-
-    Landmarks without a counterpart, and points that were not seen, are NaN with confidence 0.
-    """
-    result = np.full((*body.shape[:-2], len(LANDMARK_NAMES), 3), np.nan)
-    result[..., 2] = 0
-    for row, (_, names) in enumerate(BODY25):
-        if len(names) == 1:
-            result[..., _index(names[0]), :] = body[..., row, :]
-    for side, hand in (("left", left_hand), ("right", right_hand)):
-        if hand is not None:
-            for row, part in HAND_POINTS.items():
-                if part != "wrist":
-                    result[..., _index(f"{side}_{part}"), :] = hand[..., row, :]
-    unseen = ~(result[..., 2] > 0)
-    result[unseen] = (np.nan, np.nan, 0)
-    return result
-
-
 def _zero_unknown(points: np.ndarray) -> np.ndarray:
     known = np.isfinite(points).all(axis=-1) & (points[..., 2] > 0)
     return np.where(known[..., None], points, 0)
@@ -103,23 +79,22 @@ def _zero_unknown(points: np.ndarray) -> np.ndarray:
 # -- datasets ------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Dataset:
-    """What an EasyMoCap folder says about one person. V views, T frames."""
+def check_cameras(cameras: Sequence[Camera]) -> None:
+    """Raise :class:`core.errors.InputError` for cameras that no dataset can hold.
 
-    cameras: tuple[Camera, ...]
-    """In the order of ``intri.yml``."""
-    landmarks: np.ndarray
-    """(V, T, 33, 3) float64: x, y in pixels, confidence; NaN with confidence 0 where not seen."""
+    Their names name folders, and EasyMoCap takes five distortion terms.
+    """
+    for camera in cameras:
+        if camera.name in ("", ".", "..") or any(sign in camera.name for sign in '/\\"\n'):
+            raise InputError(f"Camera {camera.name!r} cannot name a folder.", "Rename it in the calibration file.")
+    check_terms(cameras)
 
 
 def write_dataset(
     folder: Path,
     cameras: Sequence[Camera],
     landmarks: np.ndarray,
-    *,
-    images: Sequence[Iterable[np.ndarray]] | None = None,
-    hands: tuple[np.ndarray, np.ndarray] | None = None,
+    images: Sequence[Iterable[np.ndarray]],
 ) -> None:
     """Write a dataset that EasyMoCap can fit bodies to.
 
@@ -134,9 +109,6 @@ def write_dataset(
     images:
         V iterables of T frames (H, W, 3) uint8 RGB, which are written as JPEG; EasyMoCap draws on them, and most of its
         scripts look for them.
-    hands:
-        (V, T, 21, 3) points of the left and of the right hand; the four that the landmarks know if left out.
-
     Raises
     ------
     ValueError
@@ -149,19 +121,17 @@ def write_dataset(
     for camera in cameras:
         if camera.size is None:
             raise ValueError(f"the picture size of camera {camera.name} must be known")
-        if camera.name in ("", ".", "..") or any(sign in camera.name for sign in '/\\"\n'):
-            raise InputError(f"Camera {camera.name!r} cannot name a folder.", "Rename it in the calibration file.")
+    check_cameras(cameras)
     write_opencv_yaml(folder, cameras)
     body = body25_from_landmarks(landmarks)
-    left, right = hands_from_landmarks(landmarks) if hands is None else map(_zero_unknown, hands)
+    left, right = hands_from_landmarks(landmarks)
     for view, camera in enumerate(cameras):
         (folder / "annots" / camera.name).mkdir(parents=True, exist_ok=True)
         for frame in range(landmarks.shape[1]):
             content = _annotation(camera, frame, body[view, frame], left[view, frame], right[view, frame])
             file = folder / "annots" / camera.name / f"{frame:06d}.json"
             write_bytes(file, json.dumps(content, indent=1).encode())
-        if images is not None:
-            _write_images(folder / "images" / camera.name, images[view], landmarks.shape[1])
+        _write_images(folder / "images" / camera.name, images[view], landmarks.shape[1])
 
 
 def _annotation(camera: Camera, frame: int, body: np.ndarray, left: np.ndarray, right: np.ndarray) -> dict[str, Any]:
@@ -180,6 +150,8 @@ def _annotation(camera: Camera, frame: int, body: np.ndarray, left: np.ndarray, 
         "filename": f"images/{camera.name}/{frame:06d}.jpg",
         "height": camera.size[1],
         "width": camera.size[0],
+        # EasyMoCap's programs for a single view look for it here and guess a focal length otherwise.
+        "K": camera.K.tolist(),
         # A person of whom nothing is seen is left out, as if nobody were there.
         "annots": [person] if (body[:, 2] > 0).any() else [],
         "isKeyframe": False,
@@ -209,33 +181,3 @@ def _write_images(folder: Path, images: Iterable[np.ndarray], count: int) -> Non
         written += 1
     if written != count:
         raise ValueError(f"there are {written} images for {count} frames")
-
-
-def read_dataset(folder: Path, *, person: int = 0) -> Dataset:
-    """Read a dataset's cameras and one person's keypoints.
-
-    Frames are those that every view has a file for, counted from the file's names. Raises
-    :class:`core.errors.InputError` where a file or an entry is missing or wrong, naming it.
-    """
-    cameras = read_opencv_yaml(folder)
-    files = [numbered_files(folder / "annots" / camera.name) for camera in cameras]
-    common = sorted(set.intersection(*(set(found) for found in files)))
-    if not common:
-        raise InputError(f"{folder / 'annots'} has no frame that all cameras share.", "Give a whole dataset.")
-    views = [[_person_in(found[frame], person) for frame in common] for found in files]
-    return Dataset(cameras, np.array(views))
-
-
-def _person_in(file: Path, person: int) -> np.ndarray:
-    """(33, 3) landmarks of one person in one file; NaN where the person is not in it."""
-    for entry in people_in(file):
-        if identity_of(file, entry) == person:
-            key = "keypoints" if "keypoints" in entry else "keypoints2d"
-            body = numbers_in(file, entry, key, 3)
-            if body.shape != (len(BODY25), 3):
-                raise InputError(f"{file}: {key} has {len(body)} points.", "Give BODY_25 keypoints, 25 of them.")
-            left, right = (
-                numbers_in(file, entry, name, 3) if name in entry else None for name in ("handl2d", "handr2d")
-            )
-            return landmarks_from_body25(body, left, right)
-    return landmarks_from_body25(np.zeros((len(BODY25), 3)))

@@ -28,7 +28,8 @@ _LAYOUTS = {
 #: Principal components of each hand in ``smpl``, joints of each hand in ``smplfull``.
 _COMPONENTS, _HAND_JOINTS = 6, 15
 _HEAD_JOINTS = 3
-_FOLDERS = ("smplfull", "smpl")
+#: Where results are, the fullest first; its versions spell the first one either way.
+_FOLDERS = ("smplfull", "smpl_full", "smpl")
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ def read_results(folder: Path) -> list[FittedBody]:
     Parameters
     ----------
     folder:
-        EasyMoCap's output, in which ``smplfull`` is preferred to ``smpl`` where it is there, or one of these two.
+        EasyMoCap's output, in which ``smplfull`` is preferred to ``smpl`` where it is there, or one of these two. Files in
+        the folder of a single camera, as its programs for one view write them, are found too.
 
     Returns
     -------
@@ -95,6 +97,9 @@ def read_results(folder: Path) -> list[FittedBody]:
     """
     inside = next((folder / name for name in _FOLDERS if (folder / name).is_dir()), folder)
     files = numbered_files(inside)
+    cameras = [path for path in sorted(inside.iterdir()) if path.is_dir()]
+    if not files and len(cameras) == 1:
+        files = numbered_files(cameras[0])
     seen: dict[int, list[tuple[int, Path, dict[str, Any]]]] = {}
     for frame, file in sorted(files.items()):
         for entry in people_in(file):

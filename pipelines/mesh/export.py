@@ -20,7 +20,7 @@ import numpy as np
 from core.errors import InputError, ResourceError
 from core.runs import write_atomically
 from core.types import BodyParams
-from models.body.articulation import Skin, params_transforms
+from models.body.articulation import Skin, joint_rotations, params_transforms
 from models.body.base import JOINT_NAMES, Progress, RestBody
 from models.body.smplx_body import SmplxRestBody, final_vertices
 from pipelines.mesh.export_axes import R_FILE_CAMERA
@@ -67,12 +67,13 @@ class Format:
     """Name of the file, or of the folder of frames, in the folder of the export."""
     label: str
     """What it is, for lists and messages."""
-    write: Callable[[_Job, Path], None]
-    """Fills the path; for a folder of frames the folder is there."""
+    write: Callable[[_Job, Path], None] | None
+    """Fills the path; for a folder of frames the folder is there. ``None`` for what is written from the clips and not from
+    the body (:mod:`pipelines.mesh.easymocap_take`)."""
     cost: float
     """Time that it takes against the others, for the progress."""
     is_folder: bool = False
-    """Whether it is a folder with one file a frame."""
+    """Whether it is a folder."""
 
 
 def _surface_writer(kind: str, rest: RestBody) -> ObjWriter | PlyWriter:
@@ -126,7 +127,7 @@ def _glb(job: _Job, path: Path) -> None:
 
 def _bvh(job: _Job, path: Path) -> None:
     space = JointSpace.of(job.rest, job.params)
-    pieces = (space.motion(part) for _, part in job.chunks())
+    pieces = (space.motion(job.rest, part) for _, part in job.chunks())
     write_bvh(path, space.skeleton, job.rate, len(job.params), pieces)
 
 
@@ -139,7 +140,7 @@ def _csv(job: _Job, path: Path) -> None:
 
     def rows() -> Iterator[list[object]]:
         for start, part in job.chunks():
-            for offset, angles in enumerate(joint_angles(axes, part.rotations)):
+            for offset, angles in enumerate(joint_angles(axes, joint_rotations(job.rest, part))):
                 frame, valid = start + offset, bool(part.valid[offset])
                 cells: list[object] = [f"{value:.3f}" for value in angles] if valid else [None] * len(angles)
                 yield [frame, f"{float(frame / job.rate):.6f}", int(valid), *cells]
@@ -160,7 +161,8 @@ def _json(job: _Job, path: Path) -> None:
         for start, part in job.chunks():
             transforms = params_transforms(rest, part)[:, rest.joint_bones]
             places = np.einsum("tjab,jb->tja", transforms[..., :3, :3], heads) + transforms[..., :3, 3]
-            places, angles = places @ R_FILE_CAMERA.T, joint_angles(axes, part.rotations)
+            places, rotations = places @ R_FILE_CAMERA.T, joint_rotations(rest, part)
+            angles = joint_angles(axes, rotations)
             for row in range(len(part)):
                 entry: dict[str, Any] = {"frame": start + row, "time": round(float((start + row) / job.rate), 6)}
                 if not part.valid[row]:
@@ -168,7 +170,7 @@ def _json(job: _Job, path: Path) -> None:
                     continue
                 joints = {
                     name: {"position": _rounded(place, 5), "rotation": _rounded(turn, 6)}
-                    for name, place, turn in zip(JOINT_NAMES, places[row], part.rotations[row], strict=True)
+                    for name, place, turn in zip(JOINT_NAMES, places[row], rotations[row], strict=True)
                 }
                 yield {
                     **entry,
@@ -206,8 +208,11 @@ FORMATS: dict[str, Format] = {
         Format("csv", "joint_angles.csv", "joint angles in degrees", _csv, 0.5),
         Format("obj", "obj", "one OBJ a frame", _frames("obj"), 20.0, is_folder=True),
         Format("ply", "ply", "one binary PLY a frame", _frames("ply"), 5.0, is_folder=True),
+        Format("easymocap", "easymocap", "the clips as a dataset for EasyMoCap", None, 50.0, is_folder=True),
     )
 }
+#: Those that are written from the body.
+BODY_FORMATS = tuple(name for name, entry in FORMATS.items() if entry.write is not None)
 
 
 def export_body(
@@ -232,7 +237,7 @@ def export_body(
     folder:
         Where to write; made where it is missing.
     formats:
-        Names from ``FORMATS``.
+        Names from ``BODY_FORMATS``.
     progress:
         Called as the work goes on. What it raises stops the export; the file under way is then left out.
 
@@ -261,7 +266,7 @@ def export_body(
                 progress((begun + entry.cost * share) / total, f"{entry.label}: frame {frames} of {len(params)}")
 
         path = folder / entry.target
-        with _told_as_resource(path):
+        with told_as_resource(path):
             folder.mkdir(parents=True, exist_ok=True)
             _write(entry, _Job(rest, params, rate, tick), path)
         tick(len(params))
@@ -270,41 +275,15 @@ def export_body(
     return written
 
 
-def export_frame(rest: RestBody, params: BodyParams, frame: int, path: Path) -> None:
-    """Write the body's surface in one frame as OBJ or PLY, by the ending of ``path``.
-
-    Raises
-    ------
-    InputError
-        Another ending, a frame outside the clip, or one that was not fitted.
-    ResourceError
-        The file cannot be written.
-    """
-    kind = path.suffix.lower().removeprefix(".")
-    if kind not in ("obj", "ply"):
-        raise InputError(f"A single frame cannot be written as {path.name}.", "Name a file that ends in .obj or .ply.")
-    _check_body(rest, params)
-    if not 0 <= frame < len(params):
-        raise InputError(f"There is no frame {frame}.", f"Choose one from 0 to {len(params) - 1}.")
-    if not params.valid[frame]:
-        raise InputError(f"No body was fitted in frame {frame}.", "Choose a frame that shows the person.")
-    transforms = params_transforms(rest, params.window(frame, frame + 1))[0]
-    vertices = _posing(rest)(transforms, params.rotations[frame])
-    writer = _surface_writer(kind, rest)
-    with _told_as_resource(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, lambda part: writer.write(part, vertices))
-
-
 def _checked_formats(names: Sequence[str]) -> list[Format]:
-    unknown = [name for name in names if name not in FORMATS]
+    unknown = [name for name in names if name not in BODY_FORMATS]
     if unknown:
-        raise InputError(f"There is no export format {unknown[0]!r}.", f"Choose among: {', '.join(FORMATS)}.")
+        raise InputError(f"A body cannot be exported as {unknown[0]!r}.", f"Choose among: {', '.join(BODY_FORMATS)}.")
     return [FORMATS[name] for name in dict.fromkeys(names)]
 
 
 def _check_body(rest: RestBody, params: BodyParams) -> None:
-    if params.joint_names != JOINT_NAMES or params.model != rest.model:
+    if params.joint_names[: len(JOINT_NAMES)] != JOINT_NAMES or params.model != rest.model:
         raise InputError(
             f"The fit is of the body model {params.model!r}, the body given is {rest.model!r}.",
             "Give the body that the fit was made with.",
@@ -316,15 +295,24 @@ def _check_body(rest: RestBody, params: BodyParams) -> None:
 
 
 def _write(entry: Format, job: _Job, path: Path) -> None:
+    write = entry.write
+    assert write is not None
     if not entry.is_folder:
-        write_atomically(path, lambda part: entry.write(job, part))
+        write_atomically(path, lambda part: write(job, part))
         return
     _check_replaceable(entry, path)
+    with whole_folder(path) as part:
+        write(job, part)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """A folder beside ``path`` to be filled; it is put in place, instead of what was there, when the block is done."""
     part = path.with_name(f".{path.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     try:
-        part.mkdir()
-        entry.write(job, part)
+        part.mkdir(parents=True)
+        yield part
         if path.exists():
             shutil.rmtree(path)
         part.rename(path)
@@ -346,7 +334,7 @@ def _check_replaceable(entry: Format, path: Path) -> None:
 
 
 @contextmanager
-def _told_as_resource(path: Path) -> Iterator[None]:
+def told_as_resource(path: Path) -> Iterator[None]:
     """Say in words what the file system refused."""
     try:
         yield

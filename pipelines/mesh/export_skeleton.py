@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 from core.types import BodyParams
 from models.body.articulation import (
     bone_transforms,
+    joint_rotations,
     params_transforms,
     rest_change,
     rig_of,
@@ -50,6 +51,7 @@ class BoneSpace:
         self._rest = rest
         self._shape = {name: value for name, value in params.shape.items() if name.startswith("scale_")}
         self._scale = params.scale
+        self._joints = len(params.joint_names)
         self._parents = rest.bone_parents
         change = rest_change(rest, scales_of(self._shape)).bones
         bind = np.tile(np.eye(4), (len(change), 1, 1))
@@ -88,7 +90,7 @@ class BoneSpace:
 
     def _animated(self) -> tuple[list[int], list[int]]:
         """Bones that some pose turns and bones that some pose moves against their parents, found by trying poses."""
-        poses = np.random.default_rng(0).normal(0, 0.5, (4, len(JOINT_NAMES), 3))
+        poses = np.random.default_rng(0).normal(0, 0.5, (4, self._joints, 3))
         transforms = bone_transforms(self._rest, poses, np.zeros((4, 3)), self._shape)
         turns, places = self._local(self._frames(transforms))
         turned = np.max([(turn * turns[0].inv()).magnitude() for turn in turns[1:]], axis=0)
@@ -128,9 +130,9 @@ class JointSpace:
         return cls(BvhSkeleton(JOINT_NAMES, JOINT_PARENTS, offsets, _tips(rest, params, heads, leaves)))
 
     @staticmethod
-    def motion(params: BodyParams) -> tuple[np.ndarray, np.ndarray]:
+    def motion(rest: RestBody, params: BodyParams) -> tuple[np.ndarray, np.ndarray]:
         """The root's place (T, 3) and the joints' rotations (T, J, 3, 3) against their parents, axes of the file."""
-        local = rotation_matrices(params.rotations)
+        local = rotation_matrices(joint_rotations(rest, params))
         up = R_UPRIGHT_MODEL.T
         turned = np.concatenate([R_FILE_CAMERA @ local[:, :1] @ up, R_UPRIGHT_MODEL @ local[:, 1:] @ up], 1)
         return params.translation @ R_FILE_CAMERA.T, turned

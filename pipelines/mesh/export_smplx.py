@@ -109,9 +109,7 @@ def _betas(rest: RestBody) -> np.ndarray:
 def _notes(rest: RestBody, params: BodyParams, model: str) -> dict[str, np.ndarray]:
     """What the file says about itself, each a plain array."""
     if rest.model in SMPL_FAMILY:
-        how = (
-            "The fit's own joints. Fingers are relaxed: their mean pose is contained, and no tool should add it again."
-        )
+        how = "The body's own joints. The fingers' mean pose is contained, and no tool should add it again."
     else:
         how = (
             f"Carried over from the {rest.model} body: the joints in joint_map turn as theirs do, all others have no "

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import gaussian_filter1d
 
 from core.types import (
     ABSENT,
@@ -17,7 +19,7 @@ from core.types import (
     PersonTrack,
     PoseTrack,
 )
-from pipelines.survey.body import ANKLES, LIMBS, POOR_FIT, projected_landmarks
+from pipelines.survey.body import LIMBS, POOR_FIT, projected_landmarks
 from utils import transforms
 from utils.person_track import runs
 
@@ -55,6 +57,15 @@ _EXCHANGED = 0.06
 _JUMP, _SAME_SIZE = 0.1, 0.8
 
 
+#: Heel and toes of the left foot, and of the right one.
+FEET = np.array(
+    [[LANDMARK_NAMES.index(f"{side}_{part}") for part in ("heel", "foot_index")] for side in ("left", "right")]
+)
+#: Nobody but a spinning skater or gymnast turns round by so many degrees in so many seconds; on footage of running and tennis
+#: the most was 49.
+_FLIP_DEGREES, _FLIP_S = 100.0, 0.15
+
+
 @dataclass(frozen=True)
 class Evidence:
     """What the figures are made from."""
@@ -71,6 +82,8 @@ class Evidence:
     """Frames per second."""
     read: np.ndarray
     """(T, 33, 3) metres: the landmarks in space before anything was mended; NaN where there are none."""
+    cuts: tuple[int, ...] = ()
+    """First frames of new shots, as they were found; the body's motion is not carried over them."""
 
 
 def spans(flags: np.ndarray) -> list[list[int]]:
@@ -78,10 +91,10 @@ def spans(flags: np.ndarray) -> list[list[int]]:
     return [[start, end - 1] for start, end in runs(flags)]
 
 
-def jitter(points: np.ndarray, here: np.ndarray) -> np.ndarray:
-    """(T,) millimetres per frame^2: mean acceleration of the limbs against the hips; NaN at the ends and in gaps.
+def jitter(points: np.ndarray, here: np.ndarray, cuts: Sequence[int] = ()) -> np.ndarray:
+    """(T,) millimetres per frame^2: mean acceleration of the limbs against the hips; NaN at the ends, in gaps, and at cuts.
 
-    ``points`` (T, 33, 3) metres, ``here`` (T,) bool.
+    ``points`` (T, 33, 3) metres, ``here`` (T,) bool, ``cuts`` first frames of new shots.
     """
     result = np.full(len(points), np.nan)
     if len(points) < 3:
@@ -90,6 +103,8 @@ def jitter(points: np.ndarray, here: np.ndarray) -> np.ndarray:
     bend = np.linalg.norm(local[2:] - 2 * local[1:-1] + local[:-2], axis=-1).mean(-1) * 1000
     known = here[2:] & here[1:-1] & here[:-2]
     result[1:-1] = np.where(known, bend, np.nan)
+    for cut in cuts:
+        result[max(cut - 1, 0) : cut + 1] = np.nan
     return result
 
 
@@ -127,17 +142,44 @@ def mended(evidence: Evidence) -> list[dict[str, object]]:
 
 
 def foot_slide_mm(evidence: Evidence) -> np.ndarray:
-    """(T,) millimetres per frame by which standing ankles move against the scene, across the view; NaN where none stands."""
+    """(T,) millimetres per frame by which standing feet slide over the ground, across the view; NaN where none stands.
+
+    A foot that rolls rests on its heel or on its toes: the one that moves less in the footage counts. Where the camera travels,
+    the ground moves otherwise than the scene behind: the feet in the footage show how.
+    """
     body, contact = evidence.body, evidence.contacts.contact
-    pixels = projected_landmarks(body)[:, ANKLES]
-    result = np.full(len(body), np.nan)
-    for t in range(len(body) - 1):
-        standing = contact[t] & contact[t + 1] & body.valid[t] & body.valid[t + 1]
-        if standing.any():
-            step = pixels[t + 1] - transforms.apply(evidence.camera.H_next_source[t], pixels[t])
-            metres = np.linalg.norm(step, axis=1) * body.keypoints[t, ANKLES, 2] / body.intrinsics[0, 0]
-            result[t] = 1000 * metres[standing].mean()
+    count = len(body)
+    result = np.full(count, np.nan)
+    if count < 2:
+        return result
+    seen = evidence.pose.landmarks[:, FEET, :2].astype(np.float64)
+    seen = gaussian_filter1d(np.nan_to_num(seen), 1.0, axis=0, mode="nearest")
+    carry = evidence.camera.H_next_source
+    seen_step, own_step = (_steps(pixels, carry) for pixels in (seen, projected_landmarks(body)[:, FEET]))
+    standing = (contact[:-1] & contact[1:]) & (body.valid[:-1] & body.valid[1:])[:, None]
+    standing[[cut - 1 for cut in evidence.cuts]] = False
+    resting = np.linalg.norm(seen_step, axis=-1).argmin(2)[..., None]
+    chosen = np.take_along_axis(seen_step, resting[..., None], 2)[:, :, 0]
+    own = np.take_along_axis(own_step, resting[..., None], 2)[:, :, 0]
+    depth = np.take_along_axis(body.keypoints[:-1, FEET, 2], resting, 2)[..., 0] / body.intrinsics[0, 0]
+    for t in np.flatnonzero(standing.any(1)):
+        ground = np.zeros(2)
+        if not evidence.camera.is_static:
+            near = slice(max(0, t - round(evidence.rate / 2)), t + round(evidence.rate / 2) + 1)
+            ground = np.median(chosen[near][standing[near]], axis=0)
+        feet = standing[t]
+        result[t] = 1000 * (np.linalg.norm(own[t, feet] - ground, axis=-1) * depth[t, feet]).mean()
     return result
+
+
+def _steps(pixels: np.ndarray, H_next_source: np.ndarray) -> np.ndarray:
+    """(T-1, ..., 2) pixels by which points (T, ..., 2) move against the scene."""
+    return np.stack(
+        [
+            after - transforms.apply(H, before)
+            for before, after, H in zip(pixels[:-1], pixels[1:], H_next_source, strict=True)
+        ]
+    )
 
 
 def limb_lengths(evidence: Evidence) -> dict[str, dict[str, float | None]]:
@@ -165,8 +207,8 @@ def upside_down(evidence: Evidence) -> float:
 
 
 def cuts(evidence: Evidence) -> list[int]:
-    """Frames before which the picture changes at once: the camera's motion is not found, and the person is not found on both
-    sides or is elsewhere."""
+    """Frames before which there may be another cut, besides those that were found: the camera's motion is lost, and the person
+    is not found on both sides or is elsewhere."""
     track, height = evidence.track, max(evidence.track.height_px, 1.0)
     found: list[int] = []
     for t in (np.flatnonzero(evidence.camera.inliers == 0) + 1).tolist():
@@ -175,9 +217,22 @@ def cuts(evidence: Evidence) -> list[int]:
             sizes = track.xyxy[[t - 1, t], 3] - track.xyxy[[t - 1, t], 1]
             if np.median(step) <= _JUMP and min(sizes) > _SAME_SIZE * max(sizes):
                 continue
-        if not found or t - found[-1] > 1:
+        if all(abs(t - cut) > 1 for cut in evidence.cuts) and (not found or t - found[-1] > 1):
             found.append(t)
     return found
+
+
+def flips(evidence: Evidence) -> list[int]:
+    """Frames about which the body turns round faster than people do: left and right may have been read the wrong way."""
+    points, valid = evidence.body.keypoints.astype(np.float64), evidence.body.valid
+    across = points[:, _SHOULDERS[0]] - points[:, _SHOULDERS[1]] + points[:, _HIPS[0]] - points[:, _HIPS[1]]
+    across /= np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-9)
+    reach = max(1, round(_FLIP_S * evidence.rate))
+    turned = np.degrees(np.arccos(np.clip((across[reach:] * across[:-reach]).sum(1), -1, 1)))
+    for t in range(len(turned)):
+        if not valid[t : t + reach + 1].all() or any(t < cut <= t + reach for cut in evidence.cuts):
+            turned[t] = 0.0
+    return [start + int(turned[start:end].argmax()) + (reach + 1) // 2 for start, end in runs(turned > _FLIP_DEGREES)]
 
 
 def missed(evidence: Evidence, errors: np.ndarray) -> np.ndarray:

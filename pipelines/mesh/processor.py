@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
-from core.errors import InputError, SettingError
+from core.errors import InputError
 from core.progress import Progress
 from core.runs import RunFolder, sha256_of
 from core.settings import MeshSettings, make_settings
@@ -20,16 +19,17 @@ from core.types import VideoInfo
 from models.body.anny_body import AnnyBody
 from models.body.base import BodyModel
 from models.body.smplx_body import SmplxBody
-from models.memory import device_name, peak_vram_mb, reset_peak
+from models.memory import device_name
 from pipelines.machine import machine_key
-from pipelines.mesh.costs import stage_seconds
+from pipelines.mesh.costs import ClipShape, stage_seconds
+from pipelines.mesh.easymocap_body import read_checked
 from pipelines.mesh.export import FORMATS
-from pipelines.mesh.shot import MeshShot, View, ViewFolder
+from pipelines.mesh.shot import MeshShot, View, ViewFolder, ViewSurvey
 from pipelines.mesh.stages import EXPORTS, STAGES, formats_of
+from pipelines.mesh.take import check_take
 from pipelines.mesh.videos import file_of, wanted
-from pipelines.mesh.views import Match, match
-from pipelines.running import frame_facts, outcome_noted, peak_rss_mb, timed_stage, versions
-from pipelines.survey.findings import Survey
+from pipelines.mesh.views import Match
+from pipelines.running import frame_facts, metered, outcome_noted, peak_rss_mb, timed_stage, versions
 from utils.video_probe import probe
 
 
@@ -100,6 +100,9 @@ def resume_run(folder: Path, *, progress: Progress | None = None) -> Path:
         if source.get("sha256") not in (None, sha256_of(path)):
             raise InputError(f"{path} has changed since run {run.path.name} was started.", "Start a new run for it.")
     settings = make_settings(MeshSettings, run.record["settings"])
+    if settings.calibration is not None:
+        # A run that owns its clips owns their calibration.
+        settings = settings.model_copy(update={"calibration": run.path / settings.calibration})
     found, model = _prepared(infos, settings)
     _perform_run(run, infos, settings, found, model, progress or Progress())
     return run.path
@@ -107,19 +110,14 @@ def resume_run(folder: Path, *, progress: Progress | None = None) -> Path:
 
 def _prepared(infos: Sequence[VideoInfo], settings: MeshSettings) -> tuple[Match | None, BodyModel]:
     """Find out before anything is written whether the run can be done."""
-    unknown = [name for name in settings.formats.split(",") if name and name not in FORMATS]
-    if unknown:
-        raise SettingError(
-            "formats", f"There is no export format {unknown[0]!r}.", f"Choose among: {', '.join(FORMATS)}."
-        )
-    if len(infos) == 1 and settings.calibration is not None:
-        raise SettingError(
-            "calibration", "A calibration is for several clips, and there is one.", "Give all clips of the take."
-        )
-    found = match(infos, settings) if len(infos) > 1 else None
-    model: BodyModel = AnnyBody() if settings.body == "anny" else SmplxBody()
-    if settings.body == "smplx":
-        model.rest({})
+    found = check_take(infos, settings)
+    if settings.body == "anny":
+        return found, AnnyBody()
+    model = SmplxBody()
+    model.rest({})
+    if settings.easymocap_results is not None:
+        paced = infos[0 if found is None else found.reference]
+        read_checked(settings.easymocap_results, model, paced.frame_count)
     return found, model
 
 
@@ -135,22 +133,23 @@ def _perform_run(
     started = time.monotonic()
     reference = 0 if found is None else found.reference
     with run.lock():
-        sources = [{"path": str(info.path.resolve()), "sha256": sha256_of(info.path)} for info in infos]
+        sources = [{"path": _recorded(run, info.path), "sha256": sha256_of(info.path)} for info in infos]
         facts = {"sources": sources, "source_sha256": sources[0]["sha256"], **frame_facts(infos[reference])}
-        run.update(versions=versions(), machine=machine_key(), **facts)
+        run.update(versions=versions(*_libraries(settings)), machine=machine_key(), **facts)
         run.add_seconds("probe", time.monotonic() - started)
         shot = MeshShot(infos[reference], settings, run, progress, model=model)
         if found is not None:
             shot.reference, shot.views = reference, _views(shot, infos, found)
             for note in found.notes:
                 run.warn(note)
-        progress.expect(stage_seconds(infos, infos[reference], settings))
+        shapes = [ClipShape(info.frame_count, info.size) for info in infos]
+        progress.expect(stage_seconds(shapes, reference, settings))
         for name, files in _findings(shot).items():
             if all(run.has(file) for file in files):
                 progress.skip(name)
         with outcome_noted(run):
             for name, stage in STAGES:
-                with timed_stage(run, progress, name, _metered(run, name)):
+                with timed_stage(run, progress, name, metered(run, name)):
                     stage(shot)
             run.update(
                 frames_out=shot.info.frame_count,
@@ -158,6 +157,19 @@ def _perform_run(
                 peak_rss_mb=round(peak_rss_mb(), 1),
                 peak_vram_mb=max(run.record["vram_mb"].values(), default=None),
             )
+
+
+def _recorded(run: RunFolder, clip: Path) -> str:
+    """A clip's path as ``run.json`` has it: one of the run's own from its folder on, so that the folder can be moved."""
+    if clip.is_relative_to(run.path):
+        return str(clip.relative_to(run.path))
+    return str(clip.resolve())
+
+
+def _libraries(settings: MeshSettings) -> list[str]:
+    """Libraries that this run uses and others do not."""
+    drawing = ["easypytorch3d"] if settings.videos else []
+    return drawing + (["smplx"] if settings.body == "smplx" else [])
 
 
 def _views(shot: MeshShot, infos: Sequence[VideoInfo], found: Match) -> tuple[View, ...]:
@@ -168,7 +180,7 @@ def _views(shot: MeshShot, infos: Sequence[VideoInfo], found: Match) -> tuple[Vi
         own = ViewFolder(shot.run, index, camera.name)
         # A point on the person is one in the reference clip's pixels.
         settings = shot.settings if index == found.reference else shot.settings.model_copy(update={"person": None})
-        views.append(View(camera, Survey(info, settings, own, part), own.folder))
+        views.append(View(camera, ViewSurvey(info, settings, own, part), own.folder))
     return tuple(views)
 
 
@@ -199,15 +211,3 @@ def _findings(shot: MeshShot) -> dict[str, list[str]]:
         "render": [file_of(name) for name in wanted(shot)],
         "export": [f"{EXPORTS}/{FORMATS[name].target}" for name in formats_of(shot)],
     }
-
-
-@contextmanager
-def _metered(run: RunFolder, name: str) -> Iterator[None]:
-    """Note what a stage takes: seconds, and the peak of graphics memory."""
-    started = time.monotonic()
-    reset_peak()
-    try:
-        yield
-    finally:
-        run.add_seconds(name, time.monotonic() - started)
-        run.add_vram(name, peak_vram_mb())

@@ -7,11 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from models.body.fit_size import height_of
+from pipelines.mesh.lens import described
 from pipelines.mesh.measures import (
     Evidence,
     absent_and_guessed,
     confidence,
     cuts,
+    flips,
     foot_slide_mm,
     jitter,
     limb_lengths,
@@ -23,6 +26,7 @@ from pipelines.mesh.measures import (
     spans,
     upside_down,
 )
+from pipelines.mesh.one_view import size_source
 from pipelines.mesh.quality_page import render_page
 from pipelines.mesh.shot import MeshShot
 from pipelines.mesh.views import clip_errors
@@ -30,6 +34,8 @@ from pipelines.survey.frames import ranges
 
 #: Below this mean trust a part of the body counts as hardly seen.
 HARDLY_SEEN = 0.3
+#: Distance of the body from the person in a view, as a share of the person's height, that makes the view doubtful.
+POOR_VIEW = 0.03
 #: Height of the person in pixels below which detections are coarse; share of frames with mended limbs that is much.
 SMALL_PX, MUCH_MENDED = 150, 0.2
 #: Frames per second below which fast motion is lost.
@@ -47,6 +53,8 @@ def judge(shot: MeshShot) -> None:
         names = [view.camera.name for view in shot.views]
         figures["outliers"]["sides_exchanged"] = dict(zip(names, exchanged, strict=True))
         figures["reprojection"]["triangulation_px"] = shot.figures["views_reprojection_px"]
+    figures["lens"] = described(shot)
+    figures["size"] = {"height_m": rounded(height_of(shot.rest, evidence.body)), "from": size_source(shot)}
     for text in warnings_of(figures, evidence):
         shot.run.warn(text)
     figures["advice"] = advice(figures, evidence)
@@ -67,29 +75,34 @@ def _evidence(shot: MeshShot) -> Evidence:
     track, pose, camera = shot.found
     assert shot.body is not None and shot.contacts is not None, "stages out of order"
     read = track.world if shot.space is None else shot.space.points
-    return Evidence(track, pose, shot.body, camera, shot.contacts, float(shot.info.rate), read.astype(np.float64))
+    rate = float(shot.info.rate)
+    return Evidence(track, pose, shot.body, camera, shot.contacts, rate, read.astype(np.float64), shot.cuts)
 
 
 def measure(evidence: Evidence) -> tuple[dict[str, Any], dict[str, dict[str, np.ndarray]]]:
     """All figures, and series over the frames by plot and line."""
     track, body = evidence.track, evidence.body
     gone, guessed = absent_and_guessed(track)
-    raw, final = jitter(evidence.read, track.present), jitter(body.keypoints.astype(np.float64), body.valid)
+    raw = jitter(evidence.read, track.present, evidence.cuts)
+    final = jitter(body.keypoints.astype(np.float64), body.valid, evidence.cuts)
     errors, slide, trust = reprojection(evidence), foot_slide_mm(evidence), confidence(evidence)
     before, after = mean(raw), mean(final)
     known = errors[np.isfinite(errors)]
     height = track.height_px
-    fitted = int(body.valid.sum())
+    # With several views the others may see the person where the reference view does not.
+    fitted, seen = int(body.valid.sum()), track.present | body.valid
     off = missed(evidence, errors)
     figures: dict[str, Any] = {
         "frames": {
             "total": len(track),
-            "with_person": int(track.present.sum()),
+            "with_person": int(seen.sum()),
             "fitted": fitted,
-            "coverage": rounded(fitted / max(int(track.present.sum()), 1)),
-            "absent": spans(gone),
+            "coverage": rounded(fitted / max(int(seen.sum()), 1)),
+            "absent": spans(gone & ~body.valid),
             "interpolated": spans(guessed),
-            "cuts": cuts(evidence),
+            "cuts": list(evidence.cuts),
+            "suspected_cuts": cuts(evidence),
+            "flips": flips(evidence),
         },
         "outliers": {"landmarks": dict(evidence.pose.repaired), "frames": mended(evidence)},
         "jitter": {
@@ -121,10 +134,16 @@ def measure(evidence: Evidence) -> tuple[dict[str, Any], dict[str, dict[str, np.
 def warnings_of(figures: Mapping[str, Any], evidence: Evidence) -> list[str]:
     """What did not go the plain way."""
     texts = []
-    for frame in figures["frames"]["cuts"]:
+    for frame in figures["frames"]["suspected_cuts"]:
         texts.append(
             f"The picture changes at once before frame {frame}, as at a cut; the body is smoothed across it. "
             "Give each part as a clip of its own."
+        )
+    if figures["frames"]["flips"]:
+        frames = ", ".join(map(str, figures["frames"]["flips"]))
+        texts.append(
+            f"The body turns round at once at frame {frames}: unless the person spins, left and right were read the wrong way "
+            "before or after it. A second view would tell."
         )
     hidden = [name for name, value in figures["confidence"].items() if value is not None and value < HARDLY_SEEN]
     if hidden:
@@ -134,6 +153,12 @@ def warnings_of(figures: Mapping[str, Any], evidence: Evidence) -> list[str]:
     if figures["not_converged"]:
         off = missed(evidence, reprojection(evidence))
         texts.append(f"The body does not lie on the person in frames {ranges(off)}.")
+    for name, error in figures["reprojection"].get("views", {}).items():
+        if error is not None and error > POOR_VIEW * evidence.track.height_px > 0:
+            texts.append(
+                f"In the view {name} the body lies {error:.0f} px off the person: somebody else is followed there, or its "
+                "camera or clock is another than the calibration's."
+            )
     return texts
 
 
@@ -144,8 +169,10 @@ def advice(figures: Mapping[str, Any], evidence: Evidence) -> list[str]:
         figures["frames"],
         [n for n, v in figures["confidence"].items() if v is not None and v < HARDLY_SEEN],
     )
-    if frames["cuts"]:
+    if frames["suspected_cuts"]:
         texts.append("Cut the clip into single shots.")
+    elif frames["cuts"]:
+        texts.append("Film in one take: the motion breaks off at each cut.")
     if hidden:
         texts.append(f"Show the whole person: {', '.join(hidden)} can hardly be seen.")
     if 0 < evidence.track.height_px < SMALL_PX:

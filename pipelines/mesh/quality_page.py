@@ -10,7 +10,7 @@ import numpy as np
 
 from pipelines.pages import STYLE, number, peak_graphics, plot, stage_times, table
 
-#: Mended frames that are listed at most.
+#: Lines about mended frames that are shown at most.
 LISTED = 200
 
 
@@ -94,13 +94,23 @@ def _mended(figures: Mapping[str, Any]) -> str:
     frames = figures["outliers"]["frames"]
     if not frames:
         return '<p class="soft">None.</p>'
-    rows = []
-    for entry in frames[:LISTED]:
-        texts = []
-        if entry["replaced"]:
-            texts.append("from the frames around: " + ", ".join(name.replace("_", " ") for name in entry["replaced"]))
-        if entry["exchanged"]:
-            texts.append("left and right exchanged: " + ", ".join(entry["exchanged"]))
-        rows.append((f"frame {entry['frame']}", "", "; ".join(texts)))
-    more = f'<p class="soft">{len(frames) - LISTED} more in quality.json.</p>' if len(frames) > LISTED else ""
-    return table(rows) + more
+    rows: list[list[Any]] = []
+    for entry in frames:
+        text = _what_was_mended(entry)
+        # Frames in a row that were mended alike share a line.
+        if rows and rows[-1][1] == entry["frame"] - 1 and rows[-1][2] == text:
+            rows[-1][1] = entry["frame"]
+        else:
+            rows.append([entry["frame"], entry["frame"], text])
+    lines = [("frame " + str(a) if a == b else f"frames {a}-{b}", "", text) for a, b, text in rows[:LISTED]]
+    more = f'<p class="soft">{len(rows) - LISTED} more in quality.json.</p>' if len(rows) > LISTED else ""
+    return table(lines) + more
+
+
+def _what_was_mended(entry: Mapping[str, Any]) -> str:
+    texts = []
+    if entry["replaced"]:
+        texts.append("from the frames around: " + ", ".join(name.replace("_", " ") for name in entry["replaced"]))
+    if entry["exchanged"]:
+        texts.append("left and right exchanged: " + ", ".join(entry["exchanged"]))
+    return "; ".join(texts)

@@ -6,17 +6,25 @@ import re
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from core.runs import RunFolder
 from core.settings import MeshSettings
 from models.body.base import BodyModel, RestBody
+from models.body.mesh.build import with_girth
 from pipelines.survey.findings import Survey
 
 if TYPE_CHECKING:
     from utils.cameras.camera import Camera
+
+
+@dataclass
+class ViewSurvey(Survey):
+    """What is found in one of several clips."""
+
+    absent_frames: ClassVar[str] = "there the other views have to tell"
 
 
 @dataclass(frozen=True)
@@ -61,7 +69,7 @@ class MeshShot(Survey):
     def rest(self) -> RestBody:
         """The body that was fitted, at rest."""
         assert self.body is not None, "stages out of order"
-        return self.model.rest(self.body.shape)
+        return with_girth(self.model.rest(self.body.shape), self.body.shape)
 
     @property
     def distortion(self) -> np.ndarray | None:

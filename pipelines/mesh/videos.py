@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -11,8 +12,8 @@ import cv2
 import numpy as np
 
 from models.body.mesh.ground import find_ground
-from models.body.mesh.turntable import Turntable
-from models.body.mesh_rendering import MeshRenderer
+from models.body.mesh.turntable import Turntable, upright_axis
+from models.body.mesh_rendering import MeshLayer, MeshRenderer
 from pipelines.mesh.shot import MeshShot
 from pipelines.pictures import resized, save_thumbnail
 from utils.mesh_layout import side_by_side, turntable_angles
@@ -57,8 +58,10 @@ def _framed(shot: MeshShot, names: list[str], share: float) -> None:
     with ExitStack() as stack:
         reader = stack.enter_context(VideoReader(info))
         writers = {name: stack.enter_context(_writer(shot, name, sizes[name])) for name in names}
-        pictures = stack.enter_context(closing(prefetch(_pictures(shot, reader, names, half))))
-        for index, picture in enumerate(pictures):
+        # One thread decodes, one draws, this one lays the drawings over the footage and encodes.
+        layers = stack.enter_context(closing(prefetch(_layers(shot, reader, "mesh" in names))))
+        for index, (source, layer) in enumerate(layers):
+            picture = _pictures(source, layer, names, half)
             for name, writer in writers.items():
                 writer.write(picture[name])
             shown = picture.get("overlay", picture[names[0]])
@@ -91,33 +94,36 @@ def _writer(shot: MeshShot, name: str, size: tuple[int, int]) -> VideoWriter:
     )
 
 
-def _pictures(
-    shot: MeshShot, reader: VideoReader, names: list[str], half: tuple[int, int]
-) -> Iterator[dict[str, np.ndarray]]:
-    """Each frame's picture for each video."""
+def _layers(shot: MeshShot, reader: VideoReader, with_ground: bool) -> Iterator[tuple[np.ndarray, MeshLayer]]:
+    """Each frame of the footage, without the lens's distortion, and the body that is drawn for it."""
     assert shot.body is not None and shot.look is not None, "stages out of order"
     params = shot.body
     renderer = MeshRenderer(
         shot.rest, shot.info.size, params.intrinsics, shot.look, edge_samples=shot.settings.edge_samples
     )
-    ground = find_ground(shot.rest, params, float(shot.info.rate))
-    straight = _straightener(shot)
-    over_footage = "overlay" in names or "side_by_side" in names
-    for t, frame in enumerate(reader.frames()):
-        layer = renderer.frame(params, t, ground)
-        pictures = {}
-        if over_footage:
-            source = straight(frame)
-            pictures["overlay"] = layer.over(source)
-            if "side_by_side" in names:
-                pictures["side_by_side"] = side_by_side([resized(source, half), resized(pictures["overlay"], half)])
-        if "mesh" in names:
-            pictures["mesh"] = layer.on_grey()
-        yield pictures
+    ground = find_ground(shot.rest, params, float(shot.info.rate)) if with_ground else None
+    straight = straightener(shot)
+    with closing(prefetch(reader.frames())) as frames:
+        for t, frame in enumerate(frames):
+            yield straight(frame), renderer.frame(params, t, ground)
 
 
-def _straightener(shot: MeshShot) -> Callable[[np.ndarray], np.ndarray]:
-    """Takes the lens's distortion out of a frame, where it is known: the body is drawn without."""
+def _pictures(source: np.ndarray, layer: MeshLayer, names: list[str], half: tuple[int, int]) -> dict[str, np.ndarray]:
+    """One frame's picture for each video."""
+    pictures = {}
+    if "overlay" in names or "side_by_side" in names:
+        # The footage has the person's own shadow already.
+        overlay = replace(layer, shadow=None).over(source)
+        pictures["overlay"] = overlay
+        if "side_by_side" in names:
+            pictures["side_by_side"] = side_by_side([resized(source, half), resized(overlay, half)])
+    if "mesh" in names:
+        pictures["mesh"] = layer.on_grey()
+    return pictures
+
+
+def straightener(shot: MeshShot) -> Callable[[np.ndarray], np.ndarray]:
+    """Takes the lens's distortion out of a frame, where it is known: the body is fitted and drawn without."""
     distortion, K = shot.distortion, shot.K
     if distortion is None or K is None:
         return lambda frame: frame
@@ -125,12 +131,21 @@ def _straightener(shot: MeshShot) -> Callable[[np.ndarray], np.ndarray]:
     return lambda frame: cv2.remap(frame, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
+def _up(shot: MeshShot) -> np.ndarray | None:
+    """(3,) against gravity in the reference camera's axes, where a calibration tells."""
+    if not shot.views or shot.body is None:
+        return None
+    return upright_axis(shot.body, shot.views[shot.reference].camera.T_camera_world[:3, :3])
+
+
 def _turntable(shot: MeshShot, before: float) -> None:
     assert shot.body is not None and shot.look is not None, "stages out of order"
     count, rate = shot.info.frame_count, float(shot.info.rate)
     height = shot.settings.turntable_height
     size = (round(height * TURNTABLE_SHAPE / 2) * 2, height)
-    turntable = Turntable(shot.rest, shot.body, size, shot.look, rate)
+    turntable = Turntable(
+        shot.rest, shot.body, size, shot.look, rate, up=_up(shot), edge_samples=shot.settings.edge_samples
+    )
     angles = turntable_angles(count, max(1.0, round(count / rate / TURN_S)))
     pictures = (turntable.frame(t, float(angle)) for t, angle in enumerate(angles))
     info = shot.info

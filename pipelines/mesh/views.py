@@ -12,10 +12,13 @@ from scipy.ndimage import gaussian_filter1d
 from core.errors import InputError
 from core.settings import MeshSettings
 from core.types import BodyParams, PoseTrack, VideoInfo
-from models.body.fit_terms import FitWeights
+from models.body.articulation import bone_transforms, landmark_positions
+from models.body.base import JOINT_NAMES, RestBody
+from models.body.fit_terms import FitWeights, SpacePoints
 from models.body.pose_init import view_rotations
 from pipelines.mesh.shot import MeshShot, SeenInSpace
 from pipelines.survey.body import LIMBS
+from pipelines.survey.frames import ranges
 from utils.calibration import fit_to_clip, match_cameras, read_calibration
 from utils.cameras.camera import Camera
 from utils.cameras.sides import agree_on_sides
@@ -26,13 +29,15 @@ from utils.person_track import runs
 from utils.triangulation import triangulate
 from utils.video_io import VideoReader
 
-#: Directions of bones are seen, not guessed, where several views agree on their ends. On the sample clips the limbs come to lie
-#: 40 mm from the points with the usual weight, 18 mm with 15, 15 mm with 25, where the body begins to shake with them.
-WEIGHTS = FitWeights(direction=20.0)
+#: Points in space hold the body twice as firmly as image positions do, and the usual pose counts less. On the sample clips the
+#: limbs lie 12 mm from the points with weight 1, 10 mm with 4, where the body begins to shake with them.
+WEIGHTS = FitWeights(point=2.0, prior=0.5, acceleration=1.0, turning=5.0)
 #: Half-width of the window in which points in space are smoothed, seconds; and the size of their noise, metres.
 SMOOTHING_S, NOISE_M = 0.1, 0.02
 #: Trust in points that were carried over a gap, and in those that one view alone tells, against seen ones.
 CARRIED, GUESSED = 0.3, 0.5
+#: Limb joints that must be known in space in a frame that the reference view does not see, of twelve.
+ENOUGH = 8
 #: A view that agrees with the others on less than this share of its landmarks is told of.
 STRANGE = 0.4
 #: Standard deviation in time with which the body's place follows the points, seconds.
@@ -96,6 +101,12 @@ def locate(shot: MeshShot) -> None:
     points = shot.views[shot.reference].camera.to_camera(data["points"])
     shot.space = SeenInSpace(points, data["confidence"])
     shot.pose = _pose_of(shot, shot.space)
+    if not shot.pose.present.any():
+        raise InputError(
+            "The views agree on too few points in space to tell where the person is.",
+            "Check that clips and calibration are of the same take, and each clip of the camera that it is named after.",
+        )
+    _warn_of_the_unseen(shot, data["covered"])
     shot.figures["views_reprojection_px"] = round(float(np.nanmedian(data["errors"][data["used"]])), 2)
 
 
@@ -140,11 +151,27 @@ def _triangulate(shot: MeshShot) -> None:
         confidence=_on_frames(solved.confidence, rows, count, 0.0),
         errors=np.stack([_on_frames(each, rows, count, np.nan) for each in solved.errors]),
         used=np.stack([_on_frames(each, rows, count, False) for each in solved.used]),
+        covered=_on_frames(np.ones(len(rows), bool), rows, count, False),
         time=timing.times,
         offsets=np.array(offsets or [0.0] * len(infos)),
         exchanged=(order != np.arange(order.shape[-1])).any(-1).sum(1),
+        order=np.stack([_on_frames(each.astype(np.int16), rows, count, 0) for each in order]),
     )
     shot.run.save_json("cameras.json", [_described(*pair) for pair in zip(cameras, infos, strict=True)])
+
+
+def _warn_of_the_unseen(shot: MeshShot, covered: np.ndarray) -> None:
+    """Tell of frames, among those that the clips cover (T,), that hold no body; and of cuts."""
+    assert shot.pose is not None
+    unseen = covered & ~shot.pose.present
+    if unseen.any():
+        shot.run.warn(f"Too few views see the person in frames {ranges(unseen)}; they hold no body.")
+    cut = [view.camera.name for view in shot.views if view.survey.cuts]
+    if cut:
+        shot.run.warn(
+            f"The clip of {', '.join(cut)} is cut; several views must be filmed without a break. Give each part as a take of "
+            "its own."
+        )
 
 
 def _warn_of_strangers(shot: MeshShot, seen: np.ndarray, used: np.ndarray) -> None:
@@ -174,7 +201,7 @@ def _rows(timing: ViewTiming, reference: int) -> np.ndarray:
     return timing.before[reference]
 
 
-def _on_frames(values: np.ndarray, rows: np.ndarray, count: int, missing: float | bool) -> np.ndarray:
+def _on_frames(values: np.ndarray, rows: np.ndarray, count: int, missing: float) -> np.ndarray:
     """Values (M, ...) of some frames as (T, ...) of all."""
     result = np.full((count, *values.shape[1:]), missing, values.dtype)
     result[rows] = values
@@ -192,11 +219,10 @@ def _pose_of(shot: MeshShot, space: SeenInSpace) -> PoseTrack:
     assert alone is not None and shot.K is not None
     K = shot.K
     seen = np.isfinite(space.points).all(-1)
-    points, weight = space.points.copy(), np.where(seen, space.confidence, 0.0)
-    for start, end in runs(seen.any(1)):
-        _carry(points[start:end], weight[start:end], shot.settings.max_gap)
-        half = round(SMOOTHING_S * float(shot.info.rate))
-        _steady(points[start:end], weight[start:end], half)
+    points, weight = _steadied(shot, space)
+    # Where too little is known in space, the reference view has to help out.
+    enough = np.isfinite(points[:, LIMBS]).all(-1).sum(1) >= ENOUGH
+    _fill(points, enough & ~alone.present)
     known = np.isfinite(points).all(-1)
     rays = np.concatenate([view.camera.normalized(alone.landmarks[..., :2]), np.ones((*known.shape, 1))], -1)
     pixels = np.where(known[..., None], points, rays) @ K.T
@@ -205,18 +231,46 @@ def _pose_of(shot: MeshShot, space: SeenInSpace) -> PoseTrack:
     # What the reference view alone tells is against the hips too; its lengths are about a person's.
     middle = points[:, HIPS].mean(1, keepdims=True)
     spatial = points - middle
-    present = seen.any(1) & np.isfinite(pixels).all((1, 2)) & np.isfinite(middle).all((1, 2)) & alone.present
+    present = seen.any(1) & np.isfinite(pixels).all((1, 2)) & np.isfinite(middle).all((1, 2))
     here = np.flatnonzero(present)
     # The fit turns what it gets from axes that look straight at the person: turn it the other way first.
     spatial[here] = spatial[here] @ view_rotations(pixels[here], K)
     world = np.where(known[..., None], spatial, world)
     weight = np.where(known, weight, GUESSED * alone.weight)
-    landmarks = np.concatenate([pixels, alone.landmarks[..., 2:]], -1)
+    landmarks = np.concatenate([pixels, np.nan_to_num(alone.landmarks[..., 2:])], -1)
     gone = ~present
     landmarks[gone], world[gone], weight[gone] = np.nan, np.nan, 0.0
     return PoseTrack(
         landmarks.astype(np.float32), world.astype(np.float32), weight.astype(np.float32), present, alone.repaired
     )
+
+
+def _steadied(shot: MeshShot, space: SeenInSpace) -> tuple[np.ndarray, np.ndarray]:
+    """The points (T, 33, 3), smoothed and carried over short gaps, and the trust in them (T, 33)."""
+    seen = np.isfinite(space.points).all(-1)
+    points, weight = space.points.copy(), np.where(seen, space.confidence, 0.0)
+    half = round(SMOOTHING_S * float(shot.info.rate))
+    for start, end in runs(seen.any(1)):
+        _carry(points[start:end], weight[start:end], shot.settings.max_gap)
+        _steady(points[start:end], weight[start:end], half)
+    return points, weight
+
+
+def points_to_fit(shot: MeshShot, rest: RestBody) -> SpacePoints:
+    """The points in space in the size of a body at rest: what the fit holds the body to, and :func:`settle` undoes."""
+    assert shot.space is not None, "stages out of order"
+    points, weight = _steadied(shot, shot.space)
+    still = bone_transforms(rest, np.zeros((1, len(JOINT_NAMES), 3)), np.zeros((1, 3)))
+    own = _lengths(landmark_positions(rest, still).astype(np.float64))[0]
+    ratio = _lengths(np.where(weight[..., None] > CARRIED, points, np.nan)) / own
+    size = float(np.nanmedian(ratio)) if np.isfinite(ratio).any() else 1.0
+    known = np.isfinite(points).all(-1)
+    return SpacePoints(np.nan_to_num(points) / size, np.where(known, weight, 0.0))
+
+
+def _lengths(points: np.ndarray) -> np.ndarray:
+    """(T, B) metres: the lengths of ``BONES`` between points (T, 33, 3)."""
+    return np.linalg.norm(points[:, BONES[:, 0]] - points[:, BONES[:, 1]], axis=-1)
 
 
 def _carry(points: np.ndarray, weight: np.ndarray, max_gap: int) -> None:
@@ -234,6 +288,19 @@ def _carry(points: np.ndarray, weight: np.ndarray, max_gap: int) -> None:
                 weight[start:end, k] = CARRIED * min(weight[start - 1, k], weight[end, k])
 
 
+def _fill(points: np.ndarray, frames: np.ndarray) -> None:
+    """In some frames (N,) bool, put landmarks that are not known where they are against the hips in the frames around, in
+    place. They have no weight: a fit merely needs a number. Those that are known in no frame lie between the hips."""
+    local = points - points[:, HIPS].mean(1, keepdims=True)
+    every = np.arange(len(points))
+    for k in range(points.shape[1]):
+        known = np.isfinite(local[:, k]).all(-1)
+        missing = frames & ~np.isfinite(points[:, k]).all(-1)
+        for axis in range(3):
+            path = np.interp(every, every[known], local[known, k, axis]) if known.any() else np.zeros(len(points))
+            points[missing, k, axis] = (points[:, HIPS, axis].mean(1) + path)[missing]
+
+
 def _steady(points: np.ndarray, weight: np.ndarray, half: int) -> None:
     """Smooth each point's unbroken stretches in place."""
     for k in range(points.shape[1]):
@@ -245,13 +312,12 @@ def _steady(points: np.ndarray, weight: np.ndarray, half: int) -> None:
 def settle(shot: MeshShot, fitted: BodyParams) -> BodyParams:
     """Bring a body, whose size and distance one view cannot tell apart, to the size and place of the points in space."""
     assert shot.space is not None
+    if shot.settings.height is not None:
+        shot.run.warn("The cameras tell how tall the person is; the given height is not used.")
     trusted = np.where(shot.space.confidence > 0.3, 1.0, np.nan)[..., None]
     points = shot.space.points * trusted
     points[~fitted.valid] = np.nan
-    lengths = [
-        np.linalg.norm(each[:, BONES[:, 0]] - each[:, BONES[:, 1]], axis=-1) for each in (points, fitted.keypoints)
-    ]
-    ratio = lengths[0] / np.maximum(lengths[1], 1e-3)
+    ratio = _lengths(points) / np.maximum(_lengths(fitted.keypoints), 1e-3)
     if not np.isfinite(ratio).any():
         shot.run.warn("The views agree on too few points to tell how tall the person is; the body has its usual size.")
         return fitted
@@ -275,7 +341,8 @@ def settle(shot: MeshShot, fitted: BodyParams) -> BodyParams:
 
 
 def clip_errors(shot: MeshShot, keypoints: np.ndarray) -> dict[str, float | None]:
-    """Median distance in pixels of a body's limbs from the person's in each view, by the camera's name.
+    """Median distance in pixels of a body's limbs from the person's in each view, by the camera's name, with left and right
+    as the views agreed on them.
 
     Parameters
     ----------
@@ -290,12 +357,13 @@ def clip_errors(shot: MeshShot, keypoints: np.ndarray) -> dict[str, float | None
     offsets = data["offsets"]
     at = seconds(infos[shot.reference])[moments] + offsets[shot.reference]
     result: dict[str, float | None] = {}
-    for view, offset in zip(shot.views, offsets, strict=True):
+    for view, offset, order in zip(shot.views, offsets, data["order"][:, moments], strict=True):
         pose = view.survey.pose
         assert pose is not None
         own = np.abs(seconds(view.survey.info)[:, None] + offset - at).argmin(0)
-        seen = pose.landmarks[own][:, LIMBS, :2]
+        seen = np.take_along_axis(pose.landmarks[own], order[..., None].astype(int), axis=1)[:, LIMBS, :2]
+        trust = np.take_along_axis(pose.weight[own], order.astype(int), axis=1)[:, LIMBS]
         error = np.linalg.norm(view.camera.project(world[moments][:, LIMBS]) - seen, axis=-1)
-        trusted = (pose.weight[own][:, LIMBS] > 0.3) & np.isfinite(error)
+        trusted = (trust > 0.3) & np.isfinite(error)
         result[view.camera.name] = round(float(np.median(error[trusted])), 2) if trusted.any() else None
     return result

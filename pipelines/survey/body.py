@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 
 import numpy as np
 
+from core.runs import RunFolder
 from core.types import BodyMesh, BodyParams
 from models.body.articulation import Skin, params_transforms
 from models.body.base import BodyModel, RestBody
-from models.body.fit_terms import FitWeights
-from models.body.fitting import default_intrinsics, fit_body
+from models.body.fit_terms import FitWeights, SpacePoints
+from models.body.fitting import default_intrinsics, fit_body, fit_proportions
 from pipelines.survey.findings import Survey
 from utils.quality import foot_slide
 
@@ -29,7 +31,10 @@ def fit(
     model: BodyModel,
     *,
     weights: FitWeights | None = None,
+    points: SpacePoints | None = None,
+    shape_like: Callable[[dict[str, float]], dict[str, float]] | None = None,
     settle: Callable[[BodyParams], BodyParams] | None = None,
+    resumable: bool = False,
 ) -> None:
     """Fit a body to the clip, and note how well it lies on the person.
 
@@ -39,27 +44,73 @@ def fit(
         The body.
     weights:
         Weights of the fit's terms, where they are not the usual ones.
+    points:
+        The person's landmarks in space, in the size of the model's own body, where several views tell them.
+    shape_like:
+        Gives the model's own shape parameters that come nearest to proportions; the body then has these, and no factors.
     settle:
         Brings the fitted body to its final size and place, where more is known than one view tells.
+    resumable:
+        Whether the finished windows of a long clip are kept in the run folder until the fit is done.
     """
+    store = FinishedWindows(shot.run) if resumable else None
     if not shot.run.has("body.npz"):
         track, pose, camera = shot.found
+        rest = model.rest({}, lambda fraction, text: shot.progress.report("body", 0.0, text))
+        if shape_like is not None:
+            found = fit_proportions(
+                pose,
+                shot.info.size,
+                rest,
+                fps=float(shot.info.rate),
+                intrinsics=intrinsics(shot),
+                quality=shot.settings.fit,
+                weights=weights,
+                points=points,
+            )
+            rest = model.rest(shape_like(found))
         fitted = fit_body(
             pose,
             track.mask,
             shot.info.size,
-            model.rest({}, lambda fraction, text: shot.progress.report("body", 0.0, text)),
+            rest,
             intrinsics=intrinsics(shot),
             quality=shot.settings.fit,
             camera=camera,
             contacts=shot.contacts if shot.settings.foot_lock else None,
             fps=float(shot.info.rate),
+            proportions=shape_like is None,
             weights=weights,
+            points=points,
+            cuts=shot.cuts,
+            store=store,
             progress=lambda fraction, text: shot.progress.report("body", fraction, text),
         )
         save_body(shot, fitted if settle is None else settle(fitted))
+    if store is not None:
+        store.clear()
     shot.body = load_body(shot)
     judge_fit(shot)
+
+
+class FinishedWindows:
+    """The part of a long fit that is done, as files in the run folder."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self._run, self._folder = run, run.file("fit")
+
+    def load(self, name: str) -> dict[str, np.ndarray] | None:
+        """What was kept under a name; ``None`` where nothing was."""
+        return self._run.load_arrays(f"fit/{name}.npz") if self._run.has(f"fit/{name}.npz") else None
+
+    def save(self, name: str, **arrays: np.ndarray) -> None:
+        """Keep arrays under a name."""
+        self._folder.mkdir(exist_ok=True)
+        self._run.save_arrays(f"fit/{name}.npz", **arrays)
+
+    def clear(self) -> None:
+        """Remove everything."""
+        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def intrinsics(shot: Survey) -> np.ndarray:

@@ -72,6 +72,8 @@ class Survey:
     """Who is followed, where that is known beforehand."""
     track: PersonTrack | None = None
     """The person, filled by *detect*."""
+    cuts: tuple[int, ...] = ()
+    """First frames of new shots, filled by *detect* where it looks for them."""
     camera: CameraPath | None = None
     """The camera, filled by *stabilize*."""
     pose: PoseTrack | None = None

@@ -82,6 +82,7 @@ def test_the_folder_holds_videos_files_and_figures(mesh_run, small_clip) -> None
         assert len(frames_of(mesh_run / f"{name}.mp4")) == FRAMES
     for name in ("body.glb", "motion.bvh", "motion_smplx.npz", "motion.json", "joint_angles.csv"):
         assert (mesh_run / "exports" / name).stat().st_size > 1000
+    assert {"easypytorch3d", "embreex", "anny"} <= set(record["versions"]) and "smplx" not in record["versions"]
     quality = quality_of(mesh_run)
     assert quality["frames"]["coverage"] == record["metrics"]["coverage"] == 1.0
     assert quality["reprojection"]["percent_of_height"] < 2
@@ -149,9 +150,6 @@ def test_what_cannot_be_used_leaves_no_folder(tmp_path, app) -> None:
     nobody = app("mesh", clip, "--output", tmp_path / "out")
     assert nobody.returncode == 2
     assert "No person" in nobody.stderr
-    several = app("mesh", clip, clip, "--output", tmp_path / "out")
-    assert several.returncode == 2
-    assert "calibration of their cameras" in several.stderr
     assert not any((tmp_path / "out").glob("*"))
 
 
@@ -192,7 +190,7 @@ def with_a_cut(frames: list[np.ndarray], folder: Path) -> list[np.ndarray]:
     [
         (upper_half, "Hardly seen: left leg, right leg"),
         (turned_over, "upside down"),
-        (with_a_cut, "changes at once before frame 12"),
+        (with_a_cut, "cut before frame 12"),
     ],
 )
 def test_awkward_clips_come_to_a_result_that_says_so(
@@ -215,6 +213,7 @@ def test_the_licensed_body_is_fitted_from_the_users_file(small_clip, tmp_path, m
     folder = mesh_clips([small_clip], settings, output=tmp_path / "out")
     assert str(np.load(folder / "body.npz")["model"]) == "smplx"
     assert len(list((folder / "exports" / "ply").iterdir())) == FRAMES
+    assert "smplx" in record_of(folder)["versions"]
     poses = np.load(folder / "exports" / "motion_smplx.npz")["poses"]
     assert poses.shape == (FRAMES, 165)
     assert quality_of(folder)["converged"] > 0.9

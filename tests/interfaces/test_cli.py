@@ -27,10 +27,11 @@ def test_help_loads_no_heavy_library() -> None:
 
 
 def test_every_setting_is_in_the_help(app) -> None:
-    from core.settings import ReplaceSettings
+    from core.settings import MeshSettings, ReplaceSettings
 
-    text = app("replace", "--help").stdout
-    assert all(f"  {name}=" in text for name in ReplaceSettings.model_fields)
+    for command, settings in (("replace", ReplaceSettings), ("mesh", MeshSettings)):
+        text = app(command, "--help").stdout
+        assert all(f"  {name}=" in text for name in settings.model_fields)
 
 
 def _bad_clips(folder):
@@ -101,5 +102,16 @@ def test_resume_wants_a_run_folder(app, tmp_path) -> None:
 def test_doctor_names_what_it_looked_at(app) -> None:
     done = app("doctor")
     assert done.returncode == 0, done.stdout
-    for name in ("python", "libGL", "mediapipe", "torch", "anny", "avatars", "GPU", "disk"):
+    for name in (
+        "python",
+        "libGL",
+        "mediapipe",
+        "torch",
+        "anny",
+        "avatars",
+        "smplx body",
+        "mesh drawing",
+        "GPU",
+        "disk",
+    ):
         assert name in done.stdout

@@ -12,8 +12,9 @@ from models.body.anny_body import AnnyBody
 from models.body.articulation import Skin, bone_transforms, landmark_positions
 from models.body.base import JOINT_NAMES, SCALE_NAMES, RestBody
 from models.body.block_solver import NormalEquations
-from models.body.fit_terms import hinge_angles
-from models.body.fitting import OVERLAP, WINDOW, Quality, default_intrinsics, fit_body
+from models.body.fit_terms import SpacePoints, hinge_angles
+from models.body.fit_windows import OVERLAP, WINDOW
+from models.body.fitting import Quality, default_intrinsics, fit_body
 from models.body.kinematics import PARAMETERS, LandmarkChain, PoseState
 from models.body.pose_init import limbs_of, rotation_vectors
 
@@ -287,3 +288,76 @@ def test_banded_solution_is_that_of_the_dense_system() -> None:
         gradient += row.T @ (values[m] * slope)
     step, _ = system.solve(0.0)
     np.testing.assert_allclose(step.ravel(), -np.linalg.solve(dense, gradient), rtol=1e-6, atol=1e-8)
+
+
+def test_motion_is_not_carried_over_a_cut(rest: RestBody) -> None:
+    rotations, place = motion(rest, 40)
+    # From frame 20 on the person is a metre to the side and faces the other way.
+    place[20:, 0] += 1.0
+    rotations[20:] = motion(rest, 100)[0][80:]
+    pose = seen(rest, rotations, place)
+    truth = landmark_positions(rest, bone_transforms(rest, rotations, place))
+    near = slice(18, 22)
+
+    def error(cuts: tuple[int, ...]) -> float:
+        params = fit_body(pose, None, SIZE, rest, fps=30, proportions=False, cuts=cuts)
+        return float(np.linalg.norm(params.keypoints - truth, axis=-1)[near][:, LIMBS].mean())
+
+    assert error((20,)) < 0.02 < 2 * error((20,)) < error(())
+
+
+class Kept(dict):
+    """What a fit has finished."""
+
+    def load(self, name: str) -> dict[str, np.ndarray] | None:
+        return self.get(name)
+
+    def save(self, name: str, **arrays: np.ndarray) -> None:
+        self[name] = arrays
+
+
+def test_a_long_fit_that_was_cut_off_goes_on(rest: RestBody) -> None:
+    rotations, place = motion(rest, WINDOW + 40)
+    pose = seen(rest, rotations, place, noise=3.0)
+
+    def fit(store: Kept, stop: float = 2.0) -> tuple[object, list[float]]:
+        told: list[float] = []
+
+        def report(fraction: float, _text: str) -> None:
+            told.append(fraction)
+            if fraction >= stop:
+                raise KeyboardInterrupt
+
+        return fit_body(pose, None, SIZE, rest, fps=30, quality="quick", store=store, progress=report), told
+
+    kept = Kept()
+    with pytest.raises(KeyboardInterrupt):
+        fit(kept, stop=0.3)
+    assert set(kept) == {"proportions", "0000000"}
+    first = {name: array.copy() for name, array in kept["0000000"].items()}
+    resumed, _ = fit(kept)
+    whole, _ = fit(Kept())
+    np.testing.assert_array_equal(resumed.rotations, whole.rotations)
+    np.testing.assert_array_equal(resumed.keypoints, whole.keypoints)
+    for name, array in first.items():
+        np.testing.assert_array_equal(kept["0000000"][name], array)
+    short = Kept()
+    fit_body(seen(rest, rotations[:5], place[:5]), None, SIZE, rest, fps=30, quality="quick", store=short)
+    assert not short, "one window is soon done again"
+
+
+def test_points_in_space_tell_what_one_view_cannot(rest: RestBody) -> None:
+    rotations, place = motion(rest, 30)
+    truth = landmark_positions(rest, bone_transforms(rest, rotations, place)).astype(float)
+    pose = seen(rest, rotations, place, noise=8.0)
+    # The one view knows nothing of depth.
+    flat = pose.world.copy()
+    flat[..., 2] = 0.0
+    pose = replace(pose, world=flat)
+    trust = np.ones((30, 33))
+    trust[:, LANDMARK_NAMES.index("left_wrist")] = 0.0
+    points = np.where(trust[..., None] > 0, truth, np.nan)
+    alone = fit_body(pose, None, SIZE, rest, fps=30)
+    both = fit_body(pose, None, SIZE, rest, fps=30, points=SpacePoints(points, trust))
+    errors = [np.linalg.norm(p.keypoints - truth, axis=-1)[:, LIMBS].mean() for p in (alone, both)]
+    assert errors[1] < 0.01 < 0.05 < errors[0]

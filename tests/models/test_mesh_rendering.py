@@ -11,18 +11,19 @@ import pytest
 import torch
 from pytorch3d.renderer import HardPhongShader, TexturesVertex
 from pytorch3d.structures import Meshes
+from scipy.spatial.transform import Rotation
 
 from core.errors import InputError, ModelUnavailable
 from core.types import LANDMARK_NAMES, BodyParams, ShotLook
 from models.body.anny_body import AnnyBody
-from models.body.articulation import bone_transforms, landmark_positions, skin
+from models.body.articulation import bone_transforms, landmark_positions, params_transforms, skin
 from models.body.base import JOINT_NAMES, RestBody
-from models.body.embree import RayScene, project
+from models.body.embree import RayScene, camera_rays, project
 from models.body.mesh.ground import find_ground
 from models.body.mesh.parts import part_colors
 from models.body.mesh.rasterization import EmbreeRasterizer, TorchRasterizer, screen_camera, with_distances
 from models.body.mesh.shading import ShotLights, skin_like
-from models.body.mesh.turntable import Turntable
+from models.body.mesh.turntable import Turntable, upright_axis
 from models.body.mesh_rendering import GREY, MeshLayer, MeshRenderer
 from models.body.pose_init import rotation_vectors
 from models.body.smplx_body import SmplxBody
@@ -126,6 +127,18 @@ def test_both_rasterisers_give_the_same_fragments(rest: RestBody, standing: Body
     torch.testing.assert_close(ours.dists[same], theirs.dists[same], atol=1e-6, rtol=0)
     for values in (ours.pix_to_face, ours.zbuf, ours.dists):
         assert (values[~hit & (ours.pix_to_face < 0)] == -1).all()
+
+
+def test_rays_that_travel_together_meet_the_same_faces(rest: RestBody, standing: BodyParams) -> None:
+    """Embree's way for packets of neighbouring rays is quicker and finds the same, bit for bit, whatever the order."""
+    vertices = skin(rest.vertices, rest.bone_weights, rest.bone_indices, params_transforms(rest, standing)[0])
+    scene = RayScene(vertices, rest.faces)
+    rays = camera_rays(INTRINSICS, np.eye(3), np.argwhere(np.ones(SIZE))[np.random.default_rng(0).permutation(19200)])
+    alone, together = (scene.intersect(np.zeros_like(rays), rays, coherent=way) for way in (False, True))
+    assert alone.hit.sum() > 2000
+    np.testing.assert_array_equal(alone.pix_to_face, together.pix_to_face)
+    np.testing.assert_array_equal(alone.zbuf, together.zbuf)
+    np.testing.assert_array_equal(alone.bary_coords, together.bary_coords)
 
 
 def test_faces_larger_than_a_cell_and_beyond_the_picture_are_found() -> None:
@@ -464,6 +477,36 @@ def test_lines_on_the_ground_stand_still_while_the_body_walks(rest: RestBody, wa
     moved = metres * K[0, 0] * ((190 - K[1, 2]) / K[1, 1]) / table._eye
     scores = [np.corrcoef(first[60:130], second[60 - s : 130 - s])[0, 1] for s in range(1, 40)]
     assert abs(1 + int(np.argmax(scores)) - moved) <= 1.5
+
+
+def test_a_camera_that_looks_down_does_not_tilt_the_body(rest: RestBody, standing: BodyParams) -> None:
+    """Where a calibration tells what is up, the body stands on the turntable as it does before a level camera."""
+    pitch = Rotation.from_rotvec([0.5, 0, 0]) * Rotation.from_rotvec([0, 0, 0.2])
+    matrix = pitch.as_matrix().astype(np.float32)
+    rotations = standing.rotations.copy()
+    rotations[:, 0] = (pitch * Rotation.from_rotvec(rotations[:, 0])).as_rotvec()
+    seen_from_above = replace(
+        standing,
+        rotations=rotations,
+        translation=standing.translation @ matrix.T,
+        keypoints=standing.keypoints @ matrix.T,
+    )
+    R_camera_world = matrix @ FACING  # world axes: x to the subject's left, y backwards, z up
+    up = upright_axis(seen_from_above, R_camera_world)
+    assert up is not None
+    np.testing.assert_allclose(up, matrix @ [0, -1, 0], atol=1e-6)
+    assert upright_axis(seen_from_above, R_camera_world @ Rotation.from_rotvec([0.8, 0, 0]).as_matrix()) is None
+    look = replace(LOOK, light_direction=matrix @ LOOK.light_direction)
+    red = np.tile(np.float32([0.7, 0.1, 0.1]), (len(rest.vertices), 1))
+    level = Turntable(rest, standing, (120, 160), LOOK, RATE, device="cpu", albedo=red)
+    tilted = Turntable(rest, seen_from_above, (120, 160), look, RATE, up=up, device="cpu", albedo=red)
+    # The two differ by a turn about the vertical: the smallest turn to the level need not be the pitch undone.
+    turn = (Rotation.align_vectors([[0, -1, 0]], [up])[0] * pitch).as_euler("YXZ")[0]
+    pictures = level.frame(0, 0.4).astype(int), tilted.frame(0, 0.4 - turn).astype(int)
+    bodies = [picture[..., 0] > picture[..., 2] + 20 for picture in pictures]
+    assert bodies[0].sum() > 2000
+    assert (bodies[0] != bodies[1]).sum() < 60
+    assert np.abs(pictures[0] - pictures[1])[bodies[0] & bodies[1]].mean() < 2
 
 
 def test_a_clip_without_a_body_has_no_turntable(rest: RestBody, standing: BodyParams) -> None:

@@ -12,15 +12,9 @@ import pytest
 
 from core.errors import InputError
 from core.types import LANDMARK_NAMES
-from pipelines.mesh.easymocap import (
-    BODY25,
-    body25_from_landmarks,
-    hands_from_landmarks,
-    landmarks_from_body25,
-    read_dataset,
-    write_dataset,
-)
+from pipelines.mesh.easymocap import BODY25, body25_from_landmarks, hands_from_landmarks, write_dataset
 from pipelines.mesh.easymocap_results import read_results
+from tests.easymocap_reader import read_dataset
 from tests.utils.camera_rig import ring, seen_by, walker
 from utils.cameras.camera import pose
 from utils.triangulation import triangulate
@@ -43,16 +37,12 @@ def landmarks() -> np.ndarray:
     return np.concatenate([pixels, trust], axis=-1)
 
 
+def images(count: int = 4) -> list[np.ndarray]:
+    """Small pictures for each view."""
+    return [np.zeros((count, 8, 8, 3), np.uint8)] * 3
+
+
 # -- keypoints -----------------------------------------------------------------------------------------------------
-
-
-def test_landmarks_survive_body25_and_back() -> None:
-    there = landmarks()
-    left, right = hands_from_landmarks(there)
-    again = landmarks_from_body25(body25_from_landmarks(there), left, right)
-    kept = np.setdiff1d(np.arange(33), WITHOUT)
-    np.testing.assert_allclose(again[..., kept, :], there[..., kept, :])
-    assert np.isnan(again[..., WITHOUT, :2]).all() and (again[..., WITHOUT, 2] == 0).all()
 
 
 def test_body25_has_openposes_order_and_sides() -> None:
@@ -80,29 +70,24 @@ def test_hands_hold_what_the_landmarks_know() -> None:
     assert ((left[..., 2] > 0).sum(axis=-1) == 4).all()
 
 
-def test_what_was_not_seen_is_zero_there_and_unknown_back() -> None:
-    there = landmarks()
-    there[0, 1, INDEX["left_knee"]] = np.nan
-    there[0, 2, INDEX["nose"], 2] = 0
-    body = body25_from_landmarks(there)
-    assert (body[0, 1, 13] == 0).all() and (body[0, 2, 0] == 0).all()
-    again = landmarks_from_body25(body)
-    assert np.isnan(again[0, 1, INDEX["left_knee"], :2]).all()
-    assert again[0, 2, INDEX["nose"], 2] == 0
-
-
 # -- datasets ------------------------------------------------------------------------------------------------------
 
 
 def test_a_dataset_comes_back_within_two_pixels_and_triangulates_to_the_same_points(tmp_path: Path) -> None:
     there = landmarks()
-    write_dataset(tmp_path, CAMERAS, there)
+    there[0, 1, INDEX["left_knee"]] = np.nan
+    there[0, 2, INDEX["nose"], 2] = 0
+    write_dataset(tmp_path, CAMERAS, there, images())
     again = read_dataset(tmp_path)
     assert [camera.name for camera in again.cameras] == ["cam01", "cam02", "cam03"]
     assert [camera.size for camera in again.cameras] == [(1280, 720)] * 3
     kept = np.setdiff1d(np.arange(33), WITHOUT)
     apart = np.linalg.norm((again.landmarks - there)[..., kept, :2], axis=-1)
-    assert apart.max() < 2
+    assert np.nanmax(apart) < 2
+    # What was not seen stays unknown.
+    unseen = np.isnan(again.landmarks[..., kept, 0])
+    assert unseen.sum() == 2 and np.isnan(again.landmarks[0, 1, INDEX["left_knee"], 0])
+    assert again.landmarks[0, 2, INDEX["nose"], 2] == 0
     found = triangulate(again.cameras, again.landmarks[..., :2], again.landmarks[..., 2])
     assert 1000 * np.linalg.norm(found.points - WORLD, axis=-1)[:, kept].max() < 1
     assert np.isnan(found.points[:, WITHOUT]).all()
@@ -112,7 +97,7 @@ def test_the_folder_has_easymocaps_layout(tmp_path: Path) -> None:
     there = landmarks()
     there[1, 3] = np.nan
     frames = np.random.default_rng(0).integers(0, 255, (3, 4, 36, 64, 3), np.uint8)
-    write_dataset(tmp_path, CAMERAS, there, images=[iter(view) for view in frames])
+    write_dataset(tmp_path, CAMERAS, there, [iter(view) for view in frames])
     names = sorted(str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*") if file.is_file())
     expected = [f"annots/cam{c:02d}/{t:06d}.json" for c in (1, 2, 3) for t in range(4)]
     expected += [f"images/cam{c:02d}/{t:06d}.jpg" for c in (1, 2, 3) for t in range(4)] + ["extri.yml", "intri.yml"]
@@ -138,46 +123,18 @@ def test_the_folder_has_easymocaps_layout(tmp_path: Path) -> None:
     assert np.abs(picture[..., ::-1].mean((0, 1)) - frames[0, 2].mean((0, 1))).max() < 3
 
 
-def test_hands_that_are_given_are_written(tmp_path: Path) -> None:
-    hands = [np.random.default_rng(side).uniform(10, 500, (3, 4, 21, 3)) for side in (0, 1)]
-    for hand in hands:
-        hand[..., 2] = 0.8
-    write_dataset(tmp_path, CAMERAS, landmarks(), hands=(hands[0], hands[1]))
-    person = json.loads((tmp_path / "annots/cam03/000002.json").read_text())["annots"][0]
-    np.testing.assert_allclose(person["handr2d"], hands[1][2, 2], atol=1e-3)
-
-
 def test_datasets_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"\(V, T, 33, 3\)"):
-        write_dataset(tmp_path, CAMERAS, landmarks()[:2])
+        write_dataset(tmp_path, CAMERAS, landmarks()[:2], images())
     with pytest.raises(ValueError, match="size of camera cam01"):
-        write_dataset(tmp_path, [replace(CAMERAS[0], size=None), *CAMERAS[1:]], landmarks())
+        write_dataset(tmp_path, [replace(CAMERAS[0], size=None), *CAMERAS[1:]], landmarks(), images())
     with pytest.raises(InputError, match="cannot name a folder"):
-        write_dataset(tmp_path, [replace(CAMERAS[0], name="../up"), *CAMERAS[1:]], landmarks())
+        write_dataset(tmp_path, [replace(CAMERAS[0], name="../up"), *CAMERAS[1:]], landmarks(), images())
     with pytest.raises(InputError, match="EasyMoCap takes five"):
-        write_dataset(tmp_path, [replace(CAMERAS[0], distortion=np.full(8, 0.01)), *CAMERAS[1:]], landmarks())
+        write_dataset(tmp_path, [replace(CAMERAS[0], distortion=np.full(8, 0.01)), *CAMERAS[1:]], landmarks(), images())
     for count, says in ((3, "3 images for 4"), (5, "more images than the 4")):
         with pytest.raises(ValueError, match=says):
-            write_dataset(tmp_path, CAMERAS, landmarks(), images=[np.zeros((count, 8, 8, 3), np.uint8)] * 3)
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "says"),
-    [
-        ('"keypoints"', '"points"', "keypoints2d is missing"),
-        ('"personID": 0', '"person": 0', "neither id nor personID"),
-        ('"annots": [', '"annots": [3, ', "list of people"),
-        ("{", "", "JSON"),
-    ],
-)
-def test_wrong_annotations_are_named(tmp_path: Path, old: str, new: str, says: str) -> None:
-    write_dataset(tmp_path, CAMERAS, landmarks())
-    file = tmp_path / "annots/cam02/000001.json"
-    assert old in file.read_text()
-    file.write_text(file.read_text().replace(old, new, 1))
-    with pytest.raises(InputError) as error:
-        read_dataset(tmp_path)
-    assert says in error.value.message and "cam02/000001.json" in error.value.message
+            write_dataset(tmp_path, CAMERAS, landmarks(), images(count))
 
 
 # -- results -------------------------------------------------------------------------------------------------------

@@ -3,26 +3,32 @@ cannot be done is said before anything is written."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from fractions import Fraction
 from html.parser import HTMLParser
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
-from core.errors import InputError, ModelUnavailable, SettingError
+from core.errors import Cancelled, InputError, ModelUnavailable, SettingError
 from core.presets import load_preset, preset_names
 from core.progress import Progress
 from core.runs import RunFolder
 from core.settings import GROUPS, MeshSettings, make_settings
 from core.settings_form import form_fields
 from core.types import LANDMARK_NAMES, BodyParams, CameraPath, FootContacts, PersonTrack, PoseTrack, VideoInfo
+from models.body import fit_windows
 from models.body.anny_body import AnnyBody
 from models.body.articulation import bone_transforms, landmark_positions, params_transforms
 from models.body.base import JOINT_NAMES
+from models.body.fit_size import height_of
 from models.body.pose_init import limbs_of
+from models.body.smplx_body import SmplxBody
 from pipelines.mesh import stages, views
+from pipelines.mesh.lens import described, find_lens
 from pipelines.mesh.measures import Evidence, cuts, jitter, mended, upside_down
 from pipelines.mesh.processor import mesh_clips
 from pipelines.mesh.quality import advice, measure, warnings_of
@@ -30,7 +36,11 @@ from pipelines.mesh.quality_page import render_page
 from pipelines.mesh.shot import MeshShot, View, ViewFolder
 from pipelines.survey.findings import Survey
 from tests import clips
+from tests.smplx_file import write_npz
 from tests.utils.camera_rig import SIZE, ring
+from utils.video_io import VideoReader
+from utils.video_probe import probe
+from utils.video_writer import VideoWriter
 
 FRAMES, RATE = 40, Fraction(30)
 TALL = 1.1
@@ -200,14 +210,14 @@ def test_a_view_that_follows_somebody_else_is_named(take) -> None:
 
 
 def test_several_clips_need_a_calibration(tmp_path) -> None:
-    two = [clips.plain(tmp_path, name=name) for name in ("cam01.mp4", "cam02.mp4")]
+    two = [clips.plain(tmp_path, name=name, frames=n) for name, n in (("cam01.mp4", 20), ("cam02.mp4", 21))]
     with pytest.raises(InputError, match="--calibration"):
         mesh_clips(two, MeshSettings(), output=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_a_clip_without_a_row_in_the_calibration_is_named(tmp_path) -> None:
-    two = [clips.plain(tmp_path, name=name) for name in ("left.mp4", "middle.mp4")]
+    two = [clips.plain(tmp_path, name=name, frames=n) for name, n in (("left.mp4", 20), ("middle.mp4", 21))]
     rows = "\n".join(
         f'[{n}]\nname = "{n}"\nsize = [96.0, 64.0]\nmatrix = [[90.0, 0.0, 48.0], [0.0, 90.0, 32.0], [0.0, 0.0, 1.0]]\n'
         f"distortions = [0.0, 0.0, 0.0, 0.0]\nrotation = [0.0, 0.0, 0.0]\ntranslation = [{x}, 0.0, 4.0]\n"
@@ -367,3 +377,201 @@ def test_the_page_shows_figures_plots_and_advice(evidence) -> None:
     parser = _Balanced()
     parser.feed(text)
     assert parser.depth == 0
+
+
+# -- size, lens, cuts ----------------------------------------------------------------------------------------------
+
+
+def test_what_the_reference_view_does_not_see_the_others_tell(take) -> None:
+    shot, world = take
+    reference = shot.views[0].survey
+    assert reference.pose is not None and reference.track is not None
+    gone = slice(10, 25)
+    for array in (reference.pose.landmarks, reference.pose.world):
+        array[gone] = np.nan
+    reference.pose.weight[gone] = 0.0
+    reference.pose.present[gone] = False
+    reference.track.state[gone] = "absent"
+    # A hand that nobody sees on top of it has no place of its own there.
+    for view in shot.views[1:]:
+        assert view.survey.pose is not None
+        view.survey.pose.weight[gone, LANDMARK_NAMES.index("left_thumb")] = 0.0
+    shot.settings = shot.settings.model_copy(update={"max_gap": 3})
+    body = fitted(shot)
+    assert body.valid.all()
+    truth = shot.views[0].camera.to_camera(world)
+    error = np.linalg.norm(body.keypoints - truth, axis=-1)[gone][:, SCORED]
+    assert error.mean() < 0.05, f"{1000 * error.mean():.0f} mm"
+    figures, _ = measure(
+        Evidence(shot.track, shot.pose, body, shot.camera, shot.contacts, float(RATE), shot.space.points)
+    )
+    assert figures["frames"]["coverage"] == 1.0
+    assert figures["frames"]["absent"] == []
+
+
+def test_frames_that_too_few_views_see_hold_no_body_and_are_named(take) -> None:
+    shot, _ = take
+    for view in shot.views:
+        pose = view.survey.pose
+        assert pose is not None
+        pose.weight[20:32] = 0.0
+        pose.landmarks[20:32], pose.world[20:32], pose.present[20:32] = np.nan, np.nan, False
+    shot.settings = shot.settings.model_copy(update={"max_gap": 3})
+    body = fitted(shot)
+    assert not body.valid[20:32].any() and body.valid[:20].all() and body.valid[32:].all()
+    assert any("Too few views see the person in frames 20-31" in text for text in shot.run.record["warnings"])
+
+
+def one_view(tmp_path: Path, **settings: object) -> MeshShot:
+    """The walker as a single view, whose landmarks in space are those of somebody smaller than the model's body."""
+    points = ring(1, lens=np.zeros(5))[0].to_camera(walker()).astype(np.float32)
+    K = ring(1, lens=np.zeros(5))[0].K
+    run = RunFolder.create(tmp_path, kind="mesh", source=Path("clip.mp4"), settings={})
+    shot = MeshShot(info_of("clip.mp4"), MeshSettings(fit="quick", **settings), run, Progress(), model=AnnyBody())
+    pixels = points @ K.T
+    shot.track, shot.pose = seen_in(pixels[..., :2] / pixels[..., 2:])
+    local = 0.8 / TALL * (points - points[:, [23, 24]].mean(1, keepdims=True))
+    shot.pose = replace(shot.pose, world=local)
+    still = np.tile(np.eye(3), (FRAMES, 1, 1))
+    shot.camera = CameraPath(still[1:], still, np.ones(FRAMES - 1, np.float32))
+    shot.K = K
+    return shot
+
+
+def test_one_view_has_the_size_of_the_landmarks_or_the_height_that_is_told(tmp_path) -> None:
+    model = AnnyBody().rest({})
+    for folder, settings, height in (("seen", {}, 0.8 * model.height), ("told", {"height": 1.5}, 1.5)):
+        shot = one_view(tmp_path / folder, **settings)
+        stages.contacts(shot)
+        stages.body(shot)
+        assert shot.body is not None and shot.pose is not None
+        assert height_of(shot.rest, shot.body) == pytest.approx(height, rel=0.03)
+        pixels = shot.body.keypoints @ shot.body.intrinsics.T
+        away = np.linalg.norm(pixels[..., :2] / pixels[..., 2:] - shot.pose.landmarks[..., :2], axis=-1)[:, SCORED]
+        assert np.median(away) < 5, "pixels"
+    assert not shot.run.file("fit").exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "told", "source", "focal"),
+    [
+        ({"focal_length": 700.0}, 26.0, "setting", 700.0),
+        ({}, 26.0, "metadata", 26.0 / 43.2666 * np.hypot(*SIZE)),
+        ({}, None, "usual", 0.9 * SIZE[0]),
+    ],
+)
+def test_the_lens_is_told_or_usual_and_says_which(tmp_path, settings, told, source, focal) -> None:
+    clip = tmp_path / "clip.mp4"
+    with av.open(str(clip), "w", options={"movflags": "use_metadata_tags"}) as container:
+        if told is not None:
+            container.metadata["com.apple.quicktime.camera.focal_length.35mm_equivalent"] = str(told)
+        stream = container.add_stream("mpeg4", rate=30)
+        stream.width, stream.height, stream.pix_fmt = *SIZE, "yuv420p"
+        picture = np.zeros((SIZE[1], SIZE[0], 3), np.uint8)
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    shot = one_view(tmp_path, **settings)
+    shot.info = replace(shot.info, path=clip)
+    find_lens(shot)
+    assert shot.K is not None
+    assert shot.K[0, 0] == shot.K[1, 1] == pytest.approx(focal, rel=1e-3)
+    assert described(shot)["from"] == source
+    again = one_view(tmp_path / "again")
+    again.run = shot.run
+    find_lens(again)
+    assert again.K is not None and again.K[0, 0] == shot.K[0, 0], "a resumed run keeps the lens that it began with"
+
+
+def test_figures_do_not_reach_over_a_cut(evidence) -> None:
+    moved = evidence.body.keypoints.copy()
+    moved[20:] += np.array([0.5, 0, 0], np.float32)
+    moved[20:, 15] += np.array([0, 0.3, 0], np.float32)
+    body = replace(evidence.body, keypoints=moved)
+    whole, _ = measure(replace(evidence, body=body))
+    apart, _ = measure(replace(evidence, body=body, cuts=(20,)))
+    assert whole["jitter"]["after_mm"] > 1.05 * apart["jitter"]["after_mm"]
+    assert whole["foot_slide"]["mm_per_frame"] > 1.5 * apart["foot_slide"]["mm_per_frame"]
+    assert apart["frames"]["cuts"] == [20] and apart["frames"]["suspected_cuts"] == []
+
+
+def test_a_clip_with_a_cut_is_followed_shot_by_shot(demo_clip, tmp_path) -> None:
+    info = probe(demo_clip)
+    with VideoReader(info) as reader:
+        frames = list(reader.frames(0, 24))
+        # Another shot of the same person, from the other side.
+        later = [rgb[:, ::-1] for rgb in reader.frames(80, 104)]
+    clip = tmp_path / "cut.mp4"
+    with VideoWriter(clip, info.size, info.rate) as video:
+        for rgb in [*frames, *later]:
+            video.write(np.ascontiguousarray(rgb))
+    settings = MeshSettings(detector_complexity=0, fit="quick", videos="", formats="json")
+    folder = mesh_clips([clip], settings, output=tmp_path / "out")
+    record = RunFolder.open(folder).record
+    assert any("cut before frame 24" in text for text in record["warnings"])
+    assert not any("smoothed across" in text for text in record["warnings"])
+    figures = json.loads((folder / "quality.json").read_text())
+    assert figures["frames"]["cuts"] == [24]
+    assert figures["frames"]["coverage"] == 1.0 and figures["converged"] == 1.0
+    shape = np.load(folder / "body.npz")["shape_values"]
+    assert shape.ndim == 1, "one shape for both shots"
+
+
+def test_a_body_of_the_smpl_family_has_its_own_shape_parameters_alone(tmp_path) -> None:
+    shot = one_view(tmp_path)
+    shot.model = SmplxBody(write_npz(tmp_path / "model"))
+    stages.contacts(shot)
+    stages.body(shot)
+    assert shot.body is not None
+    assert not any(name.startswith("scale_") for name in shot.body.shape), "no other tool knows these"
+    assert max(abs(value) for value in shot.body.shape.values()) > 0.2
+    assert height_of(shot.rest, shot.body) == pytest.approx(0.8 * AnnyBody().rest({}).height, rel=0.08)
+
+
+def test_a_view_in_which_the_body_lies_elsewhere_is_named(evidence) -> None:
+    figures, _ = measure(evidence)
+    height = evidence.track.height_px
+    figures["reprojection"]["views"] = {"left": 0.01 * height, "right": 0.05 * height, "back": None}
+    (text,) = warnings_of(figures, evidence)
+    assert text.startswith("In the view right the body lies")
+
+
+def test_a_body_that_turns_round_at_once_is_told(evidence) -> None:
+    assert measure(evidence)[0]["frames"]["flips"] == []
+    other = [
+        LANDMARK_NAMES.index(name.replace("left", "RIGHT").replace("right", "left").lower()) for name in LANDMARK_NAMES
+    ]
+    turned = evidence.body.keypoints.copy()
+    turned[20:] = turned[20:, other]
+    wrong = replace(evidence, body=replace(evidence.body, keypoints=turned))
+    figures, _ = measure(wrong)
+    assert len(figures["frames"]["flips"]) == 1
+    assert abs(figures["frames"]["flips"][0] - 20) <= 2
+    assert any("left and right were read the wrong way" in text for text in warnings_of(figures, wrong))
+    assert measure(replace(wrong, cuts=(20,)))[0]["frames"]["flips"] == [], "another shot may show the other side"
+
+
+def test_a_cancelled_fit_of_a_long_clip_goes_on_from_its_last_window(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(fit_windows, "WINDOW", 20)
+    monkeypatch.setattr(fit_windows, "OVERLAP", 6)
+
+    class Stops(Progress):
+        def report(self, stage: str, stage_fraction: float, detail: str = "", *, force: bool = False) -> None:
+            super().report(stage, stage_fraction, detail, force=force)
+            if stage_fraction > 0.3:
+                raise Cancelled("The run was cancelled.")
+
+    shot = one_view(tmp_path / "cancelled")
+    stages.contacts(shot)
+    shot.progress = Stops()
+    with pytest.raises(Cancelled):
+        stages.body(shot)
+    kept = {file.name: file.stat().st_mtime_ns for file in shot.run.file("fit").iterdir()}
+    assert set(kept) == {"proportions.npz", "0000000.npz"} and not shot.run.has("body.npz")
+    shot.progress = Progress()
+    stages.body(shot)
+    assert not shot.run.file("fit").exists()
+    whole = one_view(tmp_path / "whole")
+    stages.contacts(whole)
+    stages.body(whole)
+    assert shot.body is not None and whole.body is not None
+    np.testing.assert_array_equal(shot.body.keypoints, whole.body.keypoints)

@@ -117,6 +117,16 @@ def _entry_text(key: str, matrix: np.ndarray) -> str:
     return f"{key}: !!opencv-matrix\n  rows: {matrix.shape[0]}\n  cols: {matrix.shape[1]}\n  dt: d\n  data: [{data}]\n"
 
 
+def check_terms(cameras: Iterable[Camera]) -> None:
+    """Raise :class:`InputError` for a camera with more distortion terms than EasyMoCap takes."""
+    for camera in cameras:
+        if np.abs(camera.distortion[5:]).max(initial=0) > 0:
+            raise InputError(
+                f"Camera {camera.name} has {len(camera.distortion)} distortion terms; EasyMoCap takes five.",
+                "Calibrate it with the five-term model.",
+            )
+
+
 def write_opencv_yaml(folder: Path, cameras: Iterable[Camera]) -> None:
     """Write ``intri.yml`` and ``extri.yml`` into a folder, metres, as EasyMoCap reads them.
 
@@ -125,12 +135,8 @@ def write_opencv_yaml(folder: Path, cameras: Iterable[Camera]) -> None:
     cameras = list(cameras)
     head = "%YAML:1.0\n---\nnames:\n" + "".join(f'  - "{camera.name}"\n' for camera in cameras)
     inner, outer = head, head
+    check_terms(cameras)
     for camera in cameras:
-        if np.abs(camera.distortion[5:]).max(initial=0) > 0:
-            raise InputError(
-                f"Camera {camera.name} has {len(camera.distortion)} distortion terms; EasyMoCap takes five.",
-                "Calibrate it with the five-term model.",
-            )
         terms = np.zeros((1, 5))
         terms[0, : min(5, len(camera.distortion))] = camera.distortion[:5]
         inner += _entry_text(f"K_{camera.name}", camera.K) + _entry_text(f"dist_{camera.name}", terms)

@@ -16,14 +16,18 @@ from pytorch3d.renderer.mesh.rasterizer import Fragments
 from pytorch3d.structures import Meshes
 from pytorch3d.utils import cameras_from_opencv_projection
 
-from models.body.embree import RayScene, camera_rays, project
+from models.body.embree import RayScene, project
 
 #: Where no lens shift or crop is wanted.
 SAME = np.eye(3)
 #: Depth, metres, up to which nothing is seen where a mesh reaches behind the camera.
 NEAR = 0.02
-#: Smallest and largest side of the square cells in which Embree looks for the mesh, pixels.
+#: Smallest and largest side of the square cells in which Embree looks for the mesh, pixels: multiples of a packet's side.
 CELL_SIDES = (8, 64)
+#: Every how many faces the size of a face is looked at.
+TYPICAL = 8
+#: Side of the square of pixels whose rays travel together.
+PACKET_SIDE = 4
 
 
 class Rasterizer(Protocol):
@@ -43,6 +47,17 @@ class Rasterizer(Protocol):
         Returns
         -------
         Fragments of shape (1, H, W, 1), without ``dists``.
+        """
+        ...
+
+    def hits(
+        self, vertices: np.ndarray, intrinsics: np.ndarray, size: tuple[int, int]
+    ) -> tuple[torch.Tensor, Fragments]:
+        """The same for those pixels alone that show something, in any order.
+
+        Returns
+        -------
+        (M,) int64 flat indices of the pixels, and their Fragments (1, M, 1, 1), without ``dists``.
         """
         ...
 
@@ -109,6 +124,15 @@ class TorchRasterizer:
         """See :class:`Rasterizer`. Unlike there, ``dists`` is filled in."""
         return self._rasterize(self._mesh(vertices), intrinsics, size)
 
+    def hits(
+        self, vertices: np.ndarray, intrinsics: np.ndarray, size: tuple[int, int]
+    ) -> tuple[torch.Tensor, Fragments]:
+        """See :class:`Rasterizer`."""
+        seen = self.centers(vertices, intrinsics, size)
+        pixels = torch.nonzero(seen.pix_to_face.view(-1) >= 0)[:, 0]
+        bary = seen.bary_coords.view(-1, 3)[pixels]
+        return pixels, loose_fragments(seen.pix_to_face.view(-1)[pixels], seen.zbuf.view(-1)[pixels], bary)
+
     def samples(
         self,
         vertices: np.ndarray,
@@ -162,6 +186,19 @@ class EmbreeRasterizer:
 
     def centers(self, vertices: np.ndarray, intrinsics: np.ndarray, size: tuple[int, int]) -> Fragments:
         """See :class:`Rasterizer`."""
+        pixels, seen = self.hits(vertices, intrinsics, size)
+        shape = (1, size[1], size[0], 1)
+        face, depth, bary = (torch.full((*shape, *tail), -1.0) for tail in ((), (), (3,)))
+        face = face.long()
+        face.view(-1)[pixels] = seen.pix_to_face.view(-1)
+        depth.view(-1)[pixels] = seen.zbuf.view(-1)
+        bary.view(-1, 3)[pixels] = seen.bary_coords.view(-1, 3)
+        return Fragments(face, depth, bary, None)
+
+    def hits(
+        self, vertices: np.ndarray, intrinsics: np.ndarray, size: tuple[int, int]
+    ) -> tuple[torch.Tensor, Fragments]:
+        """See :class:`Rasterizer`."""
         if vertices[:, 2].min() > NEAR:
             cells, side = _cells_near(project(intrinsics, SAME, vertices), self._faces, size)
         else:
@@ -169,11 +206,15 @@ class EmbreeRasterizer:
             side = CELL_SIDES[1]
             cells = np.ones([-(-length // side) for length in size[::-1]], bool)
         rows, columns = np.nonzero(cells)
-        starts = np.stack([columns, rows], axis=1).astype(np.float32)[:, None] * side
-        within = np.stack(np.meshgrid(np.arange(side), np.arange(side)), axis=-1).reshape(-1, 2).astype(np.float32)
-        seen = self._trace(intrinsics, (starts + within).reshape(-1, 2))
-        parts = [_from_cells(values, rows, columns, cells.shape, side, size) for values in seen]
-        return Fragments(*(torch.from_numpy(part)[None, :, :, None] for part in parts), None)
+        starts, within = side * np.stack([columns, rows], axis=1).astype(np.int32), _by_packets(side)
+        points = (starts[:, None] + within).reshape(-1, 2)
+        face, depth, bary = self._trace(intrinsics, points.astype(np.float32))
+        # The last cells may hang over the picture's border.
+        found = np.flatnonzero((face >= 0) & (points[:, 0] < size[0]) & (points[:, 1] < size[1]))
+        place = points.take(found, axis=0)
+        pixels = torch.from_numpy(place[:, 1].astype(np.int64) * size[0] + place[:, 0])
+        parts = (torch.from_numpy(values.take(found, axis=0)) for values in (face, depth, bary))
+        return pixels, loose_fragments(*parts)
 
     def samples(
         self,
@@ -190,16 +231,21 @@ class EmbreeRasterizer:
         return loose_fragments(*(torch.from_numpy(part) for part in seen))
 
     def _trace(self, intrinsics: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Faces (M,) int64, depths (M,) and weights (M, 3) of what rays through the (M, 2) points meet; -1 for nothing."""
-        directions = camera_rays(intrinsics, SAME, points)
-        seen = self._scene.intersect(np.zeros_like(directions), directions)
-        return seen.pix_to_face.astype(np.int64), seen.zbuf, seen.bary_coords
+        """Faces (M,) int32, depths (M,) and weights (M, 3) of what rays through the (M, 2) points meet; -1 for nothing."""
+        directions = np.ones((len(points), 3), np.float32)
+        for axis in range(2):
+            focal, middle = float(intrinsics[axis, axis]), float(intrinsics[axis, 2])
+            np.multiply(points[:, axis], 1 / focal, out=directions[:, axis])
+            directions[:, axis] -= middle / focal
+        origins = np.broadcast_to(np.zeros(3, np.float32), directions.shape)
+        seen = self._scene.intersect(origins, directions, coherent=True)
+        return seen.pix_to_face, seen.zbuf, seen.bary_coords
 
 
 def loose_fragments(pix_to_face: torch.Tensor, zbuf: torch.Tensor, bary_coords: torch.Tensor) -> Fragments:
-    """M points as a picture of one column: (M,) int64, (M,) float32, (M, 3) float32 -> Fragments (1, M, 1, 1)."""
+    """M points as a picture of one column: (M,) int, (M,) float32, (M, 3) float32 -> Fragments (1, M, 1, 1)."""
     shape = (1, len(pix_to_face), 1, 1)
-    return Fragments(pix_to_face.view(shape), zbuf.view(shape), bary_coords.view(*shape, 3), None)
+    return Fragments(pix_to_face.long().view(shape), zbuf.view(shape), bary_coords.view(*shape, 3), None)
 
 
 def with_distances(
@@ -242,17 +288,19 @@ def _cells_near(points: np.ndarray, faces: np.ndarray, size: tuple[int, int]) ->
     high = np.maximum(np.maximum(corners[0], corners[1]), corners[2])
     seen = ((high >= -0.5) & (low <= np.array(size) - 0.5)).all(axis=1)
     low, high = low[seen], high[seen]
-    usual = np.percentile((high - low).max(axis=1), 90) if len(low) else 0.0
-    side = int(np.clip(usual, *CELL_SIDES))
+    usual = np.percentile((high - low)[::TYPICAL].max(axis=1), 90) if len(low) else 0.0
+    side = int(np.clip(PACKET_SIDE * round(usual / PACKET_SIDE), *CELL_SIDES))
     columns, rows = (-(-length // side) for length in size)
     cells = np.zeros((rows, columns), bool)
     # A picture begins half a pixel before the centre of its first pixel.
     first = ((low + 0.5) / side).clip(0, (columns - 1, rows - 1)).astype(np.int32)
     past = ((high + 0.5) / side).clip(0, (columns - 1, rows - 1)).astype(np.int32)
-    # Nearly all faces touch at most two by two cells; the others are walked through.
-    for x in (first[:, 0], past[:, 0]):
-        for y in (first[:, 1], past[:, 1]):
-            cells[y, x] = True
+    # Most faces lie in one cell, nearly all others touch at most two by two; what is left is walked through.
+    cells[first[:, 1], first[:, 0]] = True
+    several = np.flatnonzero((first != past).any(axis=1))
+    first, past = first[several], past[several]
+    for x, y in ((past, first), (first, past), (past, past)):
+        cells[y[:, 1], x[:, 0]] = True
     large = (past - first > 1).any(axis=1)
     first, past = first[large], past[large]
     for right, below in np.ndindex(*(past - first).max(axis=0, initial=0) + 1):
@@ -260,13 +308,7 @@ def _cells_near(points: np.ndarray, faces: np.ndarray, size: tuple[int, int]) ->
     return cells, side
 
 
-def _from_cells(
-    values: np.ndarray, rows: np.ndarray, columns: np.ndarray, shape: tuple[int, ...], side: int, size: tuple[int, int]
-) -> np.ndarray:
-    """(H, W, ...) picture, -1 where nothing is given, of the values (N * side * side, ...) in N cells."""
-    tail = values.shape[1:]
-    # Filled by numpy: PyTorch would share so small an array out among threads.
-    picture = np.full((shape[0], side, shape[1], side, *tail), -1, values.dtype)
-    picture[rows, :, columns] = values.reshape(len(rows), side, side, *tail)
-    whole = picture.reshape(shape[0] * side, shape[1] * side, *tail)
-    return np.ascontiguousarray(whole[: size[1], : size[0]])
+def _by_packets(side: int) -> np.ndarray:
+    """(side * side, 2) int32, x and y of the pixels of a cell, square after square of ``PACKET_SIDE``."""
+    down, right, y, x = np.indices((side // PACKET_SIDE, side // PACKET_SIDE, PACKET_SIDE, PACKET_SIDE))
+    return np.stack([PACKET_SIDE * right + x, PACKET_SIDE * down + y], axis=-1).reshape(-1, 2).astype(np.int32)

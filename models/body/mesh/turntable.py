@@ -11,13 +11,15 @@ from dataclasses import replace
 import cv2
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
+from scipy.spatial.transform import Rotation
 
 from core.errors import InputError
 from core.types import BodyParams, ShotLook
 from models.body.base import RestBody
 from models.body.ground_shadow import Footing
 from models.body.mesh.ground import find_ground
-from models.body.mesh_rendering import GREY, MeshRenderer
+from models.body.mesh_rendering import EDGE_SAMPLES, GREY, MeshRenderer
+from models.body.shading import UP
 
 #: Focal length in picture heights.
 FOCAL = 1.6
@@ -32,6 +34,8 @@ FOLLOW = 0.4
 #: Distance of the lines on the ground and how far they reach, metres; levels by which ground and lines are brighter than grey.
 GRID, GRID_REACH = 0.5, 3.0
 GROUND_LEVELS, LINE_LEVELS = 10.0, 22.0
+#: Landmarks of the shoulders and ankles; cosine to the vertical above which people are upright.
+_SHOULDERS, _ANKLES, _UPRIGHT = [11, 12], [27, 28], 0.8
 #: Fraction bits of the end points of lines.
 _BITS = 6
 
@@ -51,6 +55,9 @@ class Turntable:
         The light, in the axes of the source camera.
     rate:
         Frames per second of ``params``.
+    up:
+        (3,) unit vector, axes of the source camera: against gravity, where that is known; else the camera is taken to be
+        level.
     device, albedo, edge_samples:
         See :class:`MeshRenderer`.
 
@@ -68,11 +75,15 @@ class Turntable:
         look: ShotLook,
         rate: float,
         *,
+        up: np.ndarray | None = None,
         device: str = "auto",
         albedo: np.ndarray | None = None,
+        edge_samples: int = EDGE_SAMPLES,
     ) -> None:
         if not params.valid.any():
             raise InputError("The clip has no frame with a fitted body.", "Choose a clip in which the person is seen.")
+        if up is not None:
+            params, look = levelled(params, look, up)
         self.size, self.look, self._params = size, look, params
         self._ground = find_ground(rest, params, rate)
         self._aim = _followed(params, rate)
@@ -80,7 +91,9 @@ class Turntable:
         focal = FOCAL * height
         self._eye, self._distance, middle = self._stand(focal, size)
         intrinsics = np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2 - middle], [0, 0, 1.0]])
-        self._renderer = MeshRenderer(rest, size, intrinsics, look, device=device, albedo=albedo)
+        self._renderer = MeshRenderer(
+            rest, size, intrinsics, look, device=device, albedo=albedo, edge_samples=edge_samples
+        )
         self._grid_reach = min(GRID_REACH, self._distance - 0.3)
         self._falloff = self._ground_falloff()
 
@@ -160,6 +173,39 @@ def turned(angle: float) -> np.ndarray:
     """(3, 3) float64: axes of the source camera -> axes of one that has gone round by ``angle`` about the vertical."""
     cos, sin = np.cos(angle), np.sin(angle)
     return np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]])
+
+
+def levelled(params: BodyParams, look: ShotLook, up: np.ndarray) -> tuple[BodyParams, ShotLook]:
+    """Body and light as a level camera at the same place has them, which looks the same way otherwise.
+
+    ``up`` (3,) unit vector, axes of the source camera.
+    """
+    R_level_camera = Rotation.align_vectors([UP], [up])[0]
+    root = R_level_camera * Rotation.from_rotvec(params.rotations[:, 0])
+    rotations = params.rotations.copy()
+    rotations[:, 0] = root.as_rotvec()
+    matrix = R_level_camera.as_matrix().astype(np.float32)
+    turned_params = replace(
+        params,
+        rotations=rotations,
+        translation=params.translation @ matrix.T,
+        keypoints=params.keypoints @ matrix.T,
+    )
+    return turned_params, replace(look, light_direction=matrix @ look.light_direction)
+
+
+def upright_axis(params: BodyParams, R_camera_world: np.ndarray) -> np.ndarray | None:
+    """(3,) unit vector against gravity in camera axes, by a calibration whose floor lies along two of its world's axes.
+
+    The axis counts that people mostly have along their bodies; ``None`` where none comes near that, as in a clip of
+    somebody who lies on the ground.
+    """
+    points = params.keypoints[params.valid].astype(np.float64)
+    along = np.median(points[:, _SHOULDERS].mean(1) - points[:, _ANKLES].mean(1), axis=0)
+    axes = np.concatenate([R_camera_world.T, -R_camera_world.T])
+    likeness = axes @ along / max(np.linalg.norm(along), 1e-9)
+    best = int(likeness.argmax())
+    return axes[best] if likeness[best] > _UPRIGHT else None
 
 
 def _followed(params: BodyParams, rate: float) -> np.ndarray:

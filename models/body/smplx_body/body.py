@@ -103,6 +103,18 @@ class SmplxBody:
         betas = np.clip(np.linalg.solve(normal, system.T @ (target + system @ start)), -BETA_LIMIT, BETA_LIMIT)
         return _named(betas)
 
+    def fingers(self, components: np.ndarray) -> np.ndarray | None:
+        """(T, 2, 15, 3) rotation vectors in the file's axes of both hands' fingers, the mean hand contained.
+
+        ``components`` (T, 2, N): weights of each hand's first N main movements. ``None`` where the file has none.
+        """
+        model = self._load(lambda _fraction, _text: None)
+        if model.hand_components is None or model.hand_components.shape[1] < components.shape[2]:
+            return None
+        used = model.hand_components[:, : components.shape[2]]
+        poses = np.einsum("thn,hnk->thk", components, used) + model.hand_means
+        return poses.reshape(len(components), 2, 15, 3)
+
     def _load(self, report: Progress) -> ModelFile:
         if self._model is None:
             report(0.1, "reading the body model")

@@ -28,7 +28,8 @@ VERTICES = {"smplx": 10475, "smplh": 6890, "smpl": 6890}
 _SHAPES_BEFORE_EXPRESSIONS = {400: 300, 20: 10}
 #: Arrays that every file must have, and those that some have.
 _NEEDED = ("v_template", "shapedirs", "posedirs", "J_regressor", "kintree_table", "weights", "f")
-_OPTIONAL = ("hands_meanl", "hands_meanr", "lmk_faces_idx", "lmk_bary_coords", "vt", "ft")
+_HANDS = ("hands_meanl", "hands_meanr", "hands_componentsl", "hands_componentsr")
+_OPTIONAL = (*_HANDS, "lmk_faces_idx", "lmk_bary_coords", "vt", "ft")
 #: Most entries of a sparse matrix: the largest that any of the models has is joints by vertices.
 _LARGEST_SPARSE = 55 * 10475
 #: Landmarks on the face in SMPL-X's file: the 68 usual ones without the jaw line.
@@ -57,6 +58,8 @@ class ModelFile:
     """(V, B) float32, rows sum to 1."""
     hand_means: np.ndarray
     """(2, 45) float32, rotation vectors of the relaxed left and right hand; zero where the file has none."""
+    hand_components: np.ndarray | None
+    """(2, N, 45) float32: the N main ways in which the left and the right hand move, or ``None``."""
     uv: np.ndarray | None
     """(U, 2) float32, or ``None``."""
     uv_faces: np.ndarray | None
@@ -130,6 +133,7 @@ def _model_of(arrays: Mapping[str, np.ndarray]) -> ModelFile:
         parents=parents.astype(np.int32),
         weights=_floats(arrays["weights"], (vertices, bones), "weights"),
         hand_means=_floats(hands, (2, 45), "hands_meanl"),
+        hand_components=None,
         uv=None,
         uv_faces=None,
         face_landmarks=None,
@@ -142,8 +146,12 @@ def _model_of(arrays: Mapping[str, np.ndarray]) -> ModelFile:
 
 
 def _with_extras(model: ModelFile, arrays: Mapping[str, np.ndarray]) -> ModelFile:
-    """Add texture coordinates and landmarks on the face, where the file has them."""
+    """Add the hands' main movements, texture coordinates and landmarks on the face, where the file has them."""
     extras: dict[str, Any] = {}
+    if model.family != "smpl" and {"hands_componentsl", "hands_componentsr"} <= set(arrays):
+        shape = (len(arrays["hands_componentsl"]), 45)
+        both = [_floats(arrays[f"hands_components{mark}"], shape, f"hands_components{mark}") for mark in "lr"]
+        extras["hand_components"] = np.stack(both)
     if {"vt", "ft"} <= set(arrays):
         extras["uv"] = _floats(arrays["vt"], (len(arrays["vt"]), 2), "vt")
         extras["uv_faces"] = _indices(arrays["ft"], len(arrays["vt"]), "ft")

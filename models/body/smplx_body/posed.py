@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.body.articulation import rotation_matrices, skin
+from models.body.articulation import bone_rotations, skin
 from models.body.base import RestBody
 from models.body.joint_tables import COUNTERPARTS
 
@@ -33,10 +33,9 @@ class SmplxRestBody(RestBody):
     def pose_offsets(self, rotations: np.ndarray) -> np.ndarray:
         """(V, 3) float32, metres, model axes: what the pose blend shapes add to the skin at rest in one frame.
 
-        ``rotations`` (J, 3): the joints' rotation vectors, as in ``BodyParams``. The root's has no effect.
+        ``rotations`` (J, 3) or (B, 3): the rotation vectors of one frame, as in ``BodyParams``. The root's has no effect.
         """
-        local = self.bone_curl.astype(np.float64)
-        local[self.joint_bones] = rotation_matrices(rotations)
+        local = bone_rotations(self, rotations[None])[0]
         in_file = R_model_file.T @ local[1:] @ R_model_file
         features = (in_file - np.eye(3)).reshape(-1).astype(np.float32)
         return (features @ self.pose_directions).reshape(-1, 3) @ R_model_file.T.astype(np.float32)
@@ -45,8 +44,8 @@ class SmplxRestBody(RestBody):
 def final_vertices(rest: RestBody, transforms: np.ndarray, rotations: np.ndarray) -> np.ndarray:
     """(V, 3) float32, metres, camera axes: the skin of one frame as it is rendered and exported.
 
-    ``transforms`` (B, 4, 4) of the frame, ``rotations`` (J, 3) of the joints. Pose blend shapes are added where the body
-    has them; any other body is skinned as it is.
+    ``transforms`` (B, 4, 4) of the frame, ``rotations`` of the same as in ``BodyParams``. Pose blend shapes are added where
+    the body has them; any other body is skinned as it is.
     """
     vertices = rest.vertices
     if isinstance(rest, SmplxRestBody):
@@ -65,13 +64,16 @@ def file_pose(rest: RestBody, rotations: np.ndarray) -> np.ndarray:
     rest:
         The body of the SMPL family.
     rotations:
-        (T, J, 3) as in ``BodyParams``.
+        (T, J, 3) or (T, B, 3) as in ``BodyParams``.
     """
     from scipy.spatial.transform import Rotation
 
     curl = Rotation.from_matrix(rest.bone_curl.astype(np.float64)).as_rotvec()
     pose = np.tile(curl, (len(rotations), 1, 1))
-    pose[:, rest.joint_bones] = rotations
+    joints = len(rest.joint_bones)
+    pose[:, rest.joint_bones] = rotations[:, :joints]
+    if rotations.shape[1] > joints:
+        pose[:, rest.free_bones] = rotations[:, joints:]
     root = Rotation.from_rotvec(pose[:, rest.joint_bones[0]]) * Rotation.from_matrix(R_model_file)
     pose = pose @ R_model_file
     pose[:, rest.joint_bones[0]] = root.as_rotvec()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from models.body.embree import RayScene
 from models.body.wardrobe.mesh import neighbours, smooth, unit, vertex_normals
 
 #: Rays per vertex and how far they look, metres.
@@ -15,11 +16,8 @@ def fine_occlusion(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
 
     Rays by Embree; directions are the same for every vertex (a Fibonacci spiral in its tangent frame).
     """
-    from embreex import rtcore_scene
-    from embreex.mesh_construction import TriangleMesh
-
-    scene = rtcore_scene.EmbreeScene()
-    TriangleMesh(scene, points[faces].astype(np.float32))
+    # Not embreex's own scene: its device has a worker thread that never sleeps again once there is a second device.
+    scene = RayScene(points.astype(np.float32), faces)
     normals = vertex_normals(points.astype(float), faces)
     helper = np.where(np.abs(normals[:, :1]) > 0.8, [[0.0, 1.0, 0.0]], [[1.0, 0.0, 0.0]])
     tangent = unit(np.cross(normals, helper))
@@ -31,7 +29,8 @@ def fine_occlusion(points: np.ndarray, faces: np.ndarray) -> np.ndarray:
     open_rays = np.zeros(len(points))
     for a, b, c in zip(u, v, w, strict=True):
         directions = (a * tangent + b * bitangent + c * normals).astype(np.float32)
-        distance = scene.run(origins, directions, query="DISTANCE")
+        seen = scene.intersect(origins, directions)
+        distance = np.where(seen.hit, seen.zbuf, np.inf)
         open_rays += np.clip(distance / _REACH, 0, 1) ** 0.7
     share = smooth(open_rays / _RAYS, neighbours(faces, len(points)), 1)
     return np.clip(share, 0, 1).astype(np.float32)

@@ -9,7 +9,7 @@ from core.types import BodyParams
 from models.body.anny_body import AnnyBody
 from models.body.articulation import Skin, params_transforms
 from models.body.base import RestBody
-from pipelines.mesh.export import FORMATS, export_body
+from pipelines.mesh.export import BODY_FORMATS, FORMATS, export_body
 from tests.pipelines.mesh_export.clips import CHECKED, RATE, UP, lively
 
 
@@ -26,7 +26,7 @@ def params() -> BodyParams:
 @pytest.fixture(scope="module")
 def files(rest, params, tmp_path_factory) -> dict[str, Path]:
     """The clip in all formats that are one file."""
-    single = [name for name, entry in FORMATS.items() if not entry.is_folder]
+    single = [name for name in BODY_FORMATS if not FORMATS[name].is_folder]
     return export_body(rest, params, RATE, tmp_path_factory.mktemp("export"), single)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from core.errors import Cancelled, InputError, ResourceError
-from pipelines.mesh.export import FORMATS, export_body, export_frame
+from pipelines.mesh.export import BODY_FORMATS, FORMATS, export_body
 from tests.pipelines.mesh_export.clips import RATE, lively
 
 
@@ -20,7 +20,7 @@ def test_a_stopped_export_leaves_no_half_files(rest, params, tmp_path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["joint_angles.csv"]
 
 
-@pytest.mark.parametrize("name", [name for name in FORMATS if name != "npz"])
+@pytest.mark.parametrize("name", [name for name in BODY_FORMATS if name != "npz"])
 def test_a_file_under_way_vanishes_when_the_export_is_stopped(name, rest, params, tmp_path) -> None:
     def stop(fraction: float, _text: str) -> None:
         if fraction > 0.5:
@@ -44,7 +44,7 @@ def test_an_export_replaces_an_earlier_one_but_nobody_elses_files(rest, params, 
 def test_progress_runs_from_start_to_end(rest, params, tmp_path) -> None:
     seen: list[float] = []
     export_body(
-        rest, params.window(2, 20), RATE, tmp_path, list(FORMATS), lambda fraction, _text: seen.append(fraction)
+        rest, params.window(2, 20), RATE, tmp_path, list(BODY_FORMATS), lambda fraction, _text: seen.append(fraction)
     )
     assert seen == sorted(seen) and 0 < seen[0] < 0.5 and seen[-1] == pytest.approx(1)
 
@@ -52,12 +52,6 @@ def test_progress_runs_from_start_to_end(rest, params, tmp_path) -> None:
 def test_wrong_wishes_are_named(rest, params, tmp_path) -> None:
     with pytest.raises(InputError, match="'fbx'"):
         export_body(rest, params, RATE, tmp_path, ["glb", "fbx"])
-    with pytest.raises(InputError, match="frame 70"):
-        export_frame(rest, params, 70, tmp_path / "one.obj")
-    with pytest.raises(InputError, match="no frame 150"):
-        export_frame(rest, params, 150, tmp_path / "one.obj")
-    with pytest.raises(InputError, match=r"one\.stl"):
-        export_frame(rest, params, 5, tmp_path / "one.stl")
     with pytest.raises(InputError, match="No frame"):
         export_body(rest, params.window(0, 2), RATE, tmp_path, ["csv"])
     (tmp_path / "file").write_text("")
@@ -68,7 +62,7 @@ def test_wrong_wishes_are_named(rest, params, tmp_path) -> None:
 
 def test_memory_does_not_grow_with_the_clip(rest, tmp_path) -> None:
     """Five hundred frames more take a hundred bytes each, less than a pose has (the input itself is not counted)."""
-    single = [name for name, entry in FORMATS.items() if not entry.is_folder]
+    single = [name for name in BODY_FORMATS if not FORMATS[name].is_folder]
 
     def peak(count: int) -> int:
         clip = lively(200).at(np.arange(count) % 198 + 2)
