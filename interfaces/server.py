@@ -18,7 +18,7 @@ from core.errors import InputError
 from core.settings import ServerSettings
 from interfaces.jobs.queue import JobQueue
 from interfaces.jobs.studio import Studio
-from interfaces.rest import catalogue, errors, health, preview, results, runs
+from interfaces.rest import catalogue, errors, health, meshes, preview, results, runs
 from interfaces.rest.guard import Guard, check_address
 from interfaces.services import Services
 from pipelines.machine import devices
@@ -26,8 +26,9 @@ from pipelines.machine import devices
 #: Seconds that connections which stay open, such as those that watch a run, have at the end.
 GOODBYE_S = 2
 
-_ABOUT = """Everything that the page does, for programs. Send a clip to `POST /runs`, watch `GET /runs/{id}/events`,
-fetch `GET /runs/{id}/result`. Errors look like `{"error": {"message", "hint", "field"}}`."""
+_ABOUT = """Everything that the page does, for programs. Send a clip to `POST /runs` (another person)
+or `POST /meshes` (the person's body as a mesh), watch `GET /runs/{id}/events`, fetch what `files` of `GET /runs/{id}` lists.
+Errors look like `{"error": {"message", "hint", "field"}}`."""
 
 
 def build_services(settings: ServerSettings) -> Services:
@@ -71,7 +72,7 @@ def build_app(settings: ServerSettings, *, page: bool = True, services: Services
     )
     app.state.services = services
     errors.install(app)
-    for router in (health.router, runs.router, results.router, preview.router):
+    for router in (health.router, runs.router, meshes.router, results.router, preview.router):
         app.include_router(router(services))
     app.include_router(catalogue.router())
     if page:

@@ -5,8 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from core.errors import SettingError
-from core.settings import ReplaceSettings, ServerSettings
+from core.settings import MeshSettings, ReplaceSettings, ServerSettings
 from interfaces.jobs.errors import TooLarge
+from interfaces.settings_from import file_settings
+
+#: Clips that a take may have, and files of its calibration.
+MOST_CLIPS, MOST_CALIBRATIONS = 32, 2
 
 
 def check_upload_size(size: int, limits: ServerSettings) -> None:
@@ -50,7 +54,7 @@ def check_clip(size: tuple[int, int], duration_s: float, limits: ServerSettings)
         )
 
 
-def check_names(settings: ReplaceSettings) -> None:
+def check_names(settings: ReplaceSettings | MeshSettings) -> None:
     """Refuse settings that would make the server open a file that the user names.
 
     On the command line an avatar may be any YAML file and a checkpoint any path; over the network they are names.
@@ -58,8 +62,13 @@ def check_names(settings: ReplaceSettings) -> None:
     Raises
     ------
     SettingError
-        ``avatar`` is none of the shipped ones, or ``checkpoint`` none of the engine's.
+        ``avatar`` is none of the shipped ones, or ``checkpoint`` none of the engine's; for a mesh, any setting is a file.
     """
+    if isinstance(settings, MeshSettings):
+        given = next((name for name in file_settings(MeshSettings) if getattr(settings, name) is not None), None)
+        if given is not None:
+            raise SettingError(given, f"The setting {given} cannot be a path on the server.", "Use the command line.")
+        return
     from pipelines.catalogue import avatars, engines
 
     names = [card.name for card in avatars()]

@@ -15,17 +15,21 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from core.runs import RunFolder
-from core.settings import ReplaceSettings
+from core.settings import MeshSettings, ReplaceSettings
 from core.types import VideoInfo
 from interfaces.jobs.claim import Claim, claim, sweep
 from interfaces.jobs.errors import NoSuchRun, QueueFull, WrongState
-from interfaces.jobs.limits import check_names, check_picture
+from interfaces.jobs.intake import make_run
 from interfaces.jobs.recovery import unfinished
 from interfaces.jobs.runners import RUNNERS
 from interfaces.jobs.status import JobStatus, RecordCache, find_folder, status_on_disk
 from interfaces.jobs.worker import Job, work_on
+
+if TYPE_CHECKING:
+    from pipelines.mesh.submit import Take
 
 #: Seconds that a run has to stop by itself before its process is killed.
 GRACE_S = 1.2
@@ -108,50 +112,40 @@ class JobQueue:
 
     def submit(
         self,
-        clip: Path,
-        settings: ReplaceSettings,
+        given: Path | Take,
+        settings: ReplaceSettings | MeshSettings,
         *,
         name: str = "",
         preset: str = "",
         check: Callable[[VideoInfo], None] | None = None,
     ) -> JobStatus:
-        """Put a new run at the end of the queue. The run keeps a clip and a reference picture of its own.
+        """Put a new run at the end of the queue. It keeps clips, reference picture and calibration of its own.
 
         Parameters
         ----------
-        clip:
-            The video; it may be removed afterwards.
+        given:
+            The video, or for a mesh a whole take; may be removed afterwards.
         settings:
-            What to do.
+            What to do; their class says which kind of run it is.
         name, preset:
-            What the user calls the clip, and where the settings come from; for lists.
+            What the user calls it, and where the settings come from; for lists.
         check:
-            May refuse the clip by raising an :class:`InputError`.
+            May refuse a clip by raising an :class:`InputError`.
 
         Raises
         ------
         QueueFull
             Too many runs wait.
         InputError, ModelUnavailable
-            The clip or a setting cannot be used; nothing is left behind.
+            A clip or a setting cannot be used; nothing is left behind.
         """
-        from pipelines.replace.processor import enqueue_clip
-
-        check_names(settings)
-        if settings.reference is not None:
-            check_picture(settings.reference)
         with self._place():
-            run = enqueue_clip(clip, settings, output=self.root, name=name, preset=preset, info_check=check)
-            values = dict(run.record["settings"])
-            if settings.reference is not None:
-                own = run.file("reference" + settings.reference.suffix.lower())
-                shutil.copyfile(settings.reference, own)
-                values["reference"] = str(own)
+            run = make_run(given, settings, output=self.root, name=name, preset=preset, check=check)
             job = Job(run.path.name)
             with self._changed:
                 # Known here before it is known on disk as ours, so that nobody takes it for a run that was cut off.
                 self._jobs[job.run_id] = job
-            run.update(settings=values, queued_by="web", submitted=time.time(), attempts=0)
+            run.update(queued_by="web", submitted=time.time(), attempts=0)
             self._append(job)
         return self.status(job.run_id)
 

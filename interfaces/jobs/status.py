@@ -13,6 +13,7 @@ from typing import Any
 from core.errors import InputError
 from core.runs import RunFolder
 from interfaces.jobs.errors import NoSuchRun
+from interfaces.settings_from import SETTINGS, file_settings
 
 #: States in which nothing more happens by itself.
 FINAL = ("done", "failed", "cancelled")
@@ -22,6 +23,9 @@ _PUBLIC = (
     "kind", "created", "name", "preset", "error", "warnings", "frames_in", "frames_out", "fps", "size", "segments",
     "stages", "metrics", "versions", "device", "peak_rss_mb", "peak_vram_mb", "vram_mb",
 )  # fmt: skip
+
+#: Settings that may be paths: only the last part is shown.
+_NAMES_OF_FILES = ("avatar", "checkpoint", *(name for kind in SETTINGS.values() for name in file_settings(kind)))
 
 #: The folders of an absolute path in a message.
 _FOLDERS = re.compile(r"(?<![\w.])/(?:[^\s/]+/)+")
@@ -76,8 +80,9 @@ class JobStatus:
         if answer.get("error"):
             answer["error"] = _FOLDERS.sub("", answer["error"])
         answer["name"] = display_name(self.record)
+        answer["clips"] = [Path(source["path"]).name for source in self.record.get("sources", [])]
         settings = dict(self.record["settings"])
-        for key in ("reference", "avatar", "checkpoint"):
+        for key in _NAMES_OF_FILES:
             if settings.get(key):
                 settings[key] = Path(settings[key]).name
         answer["settings"] = settings

@@ -17,10 +17,11 @@ import numpy as np
 
 import core.errors
 from core.errors import ResourceError, UnderstudyError
-from core.settings import ReplaceSettings
+from core.settings import MeshSettings, ReplaceSettings
 from interfaces.jobs.claim import PREVIEWS
 from interfaces.jobs.limits import check_names
 from interfaces.jobs.process import PROJECT, environment
+from interfaces.settings_from import kind_of
 from pipelines.replace.preview import FoundPerson, PeopleFound, Preview
 
 #: Seconds without a call after which the process, which holds models in memory, is ended.
@@ -50,7 +51,7 @@ class Studio:
         self._idle: threading.Timer | None = None
         self._closed = False
 
-    def people(self, clip: Path, settings: ReplaceSettings) -> PeopleFound:
+    def people(self, clip: Path, settings: ReplaceSettings | MeshSettings) -> PeopleFound:
         """The people in the clip's first good frame. See :func:`pipelines.replace.preview.find_people`.
 
         Raises
@@ -85,7 +86,7 @@ class Studio:
             shutil.rmtree(self._folder, ignore_errors=True)
 
     @contextlib.contextmanager
-    def _answer(self, call: str, clip: Path, settings: ReplaceSettings, **values: Any) -> Any:
+    def _answer(self, call: str, clip: Path, settings: ReplaceSettings | MeshSettings, **values: Any) -> Any:
         """Have a call answered: the answer, and the folder of its pictures, which is gone afterwards."""
         check_names(settings)
         with self._turn:
@@ -99,6 +100,7 @@ class Studio:
                     request = {
                         "call": call,
                         "clip": str(clip.resolve()),
+                        "kind": kind_of(type(settings)),
                         "settings": settings.model_dump(mode="json"),
                         "pictures": pictures,
                         "cache": str(self._folder / "digests"),

@@ -15,14 +15,17 @@ from typing import Any
 import numpy as np
 
 from core.errors import UnderstudyError
-from core.settings import ReplaceSettings, make_settings
+from core.settings import MeshSettings, ReplaceSettings, make_settings
 from interfaces.jobs.channel import Channel
+from interfaces.settings_from import SETTINGS
 from pipelines.replace.preview import find_people, preview_frame
 
 logger = logging.getLogger("understudy.studio")
 
 
-def _people(request: dict[str, Any], clip: Path, settings: ReplaceSettings, pictures: Path) -> dict[str, Any]:
+def _people(
+    request: dict[str, Any], clip: Path, settings: ReplaceSettings | MeshSettings, pictures: Path
+) -> dict[str, Any]:
     found = find_people(clip, settings)
     np.save(pictures / "frame.npy", found.rgb)
     people = [{"xyxy": p.xyxy, "score": p.score, "point": p.point} for p in found.people]
@@ -41,7 +44,7 @@ CALLS = {"people": _people, "preview": _preview}
 
 def _answer(request: dict[str, Any]) -> dict[str, Any]:
     try:
-        settings = make_settings(ReplaceSettings, request["settings"])
+        settings = make_settings(SETTINGS[request["kind"]], request["settings"])
         return CALLS[request["call"]](request, Path(request["clip"]), settings, Path(request["pictures"]))
     except UnderstudyError as error:
         return {"error": {"kind": type(error).__name__, "values": vars(error)}}

@@ -1,4 +1,4 @@
-"""``/engines``, ``/avatars``, ``/presets``, ``/settings``: what there is to choose from."""
+"""``/engines``, ``/avatars``, ``/bodies``, ``/formats``, ``/presets``, ``/settings``: what there is to choose from."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from fastapi import APIRouter
 from fastapi.responses import FileResponse
 
 from core.presets import load_preset, preset_names
-from core.settings import ReplaceSettings
 from core.settings_form import form_fields
 from interfaces.jobs.errors import NoSuchRun
 from interfaces.rest.errors import responses
-from interfaces.rest.models import Avatar, Engine, Preset, SettingsDescription
+from interfaces.rest.models import Avatar, Body, Engine, Format, Preset, SettingsDescription
+from interfaces.settings_from import SETTINGS, Kind
 from pipelines.catalogue import avatars, engines
 
 
@@ -42,13 +42,34 @@ def router() -> APIRouter:
             raise NoSuchRun("There is no such avatar.", "GET /avatars lists all of them.")
         return FileResponse(file, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
 
-    @routes.get("/presets", summary="Named sets of settings", response_model=list[Preset])
-    def list_presets() -> list[dict[str, Any]]:
-        return [{"name": name, "settings": load_preset(name, "replace")} for name in preset_names()]
+    @routes.get("/bodies", summary="What can be fitted to a person", response_model=list[Body])
+    def list_bodies() -> list[dict[str, Any]]:
+        """Those that are not ready on this machine say what they lack, and where to get it."""
+        from pipelines.mesh.offers import bodies
 
-    @routes.get("/settings", summary="Every setting: meaning, range, default", response_model=SettingsDescription)
-    def describe() -> dict[str, Any]:
-        fields = [dataclasses.asdict(field) for field in form_fields(ReplaceSettings)]
-        return {"fields": fields, "json_schema": ReplaceSettings.model_json_schema()}
+        return [dataclasses.asdict(card) for card in bodies()]
+
+    @routes.get("/formats", summary="What a body can be exported as", response_model=list[Format])
+    def list_formats() -> list[dict[str, Any]]:
+        """The names go into the setting `formats`, separated by commas."""
+        from pipelines.mesh.offers import formats
+
+        return [dataclasses.asdict(card) for card in formats()]
+
+    @routes.get("/presets", summary="Named sets of settings", response_model=list[Preset], responses=responses(422))
+    def list_presets(kind: Kind = "replace") -> list[dict[str, Any]]:
+        """For one kind of run."""
+        return [{"name": name, "settings": load_preset(name, kind)} for name in preset_names()]
+
+    @routes.get(
+        "/settings",
+        summary="Every setting: meaning, range, default",
+        response_model=SettingsDescription,
+        responses=responses(422),
+    )
+    def describe(kind: Kind = "replace") -> dict[str, Any]:
+        """For one kind of run."""
+        fields = [dataclasses.asdict(field) for field in form_fields(SETTINGS[kind])]
+        return {"fields": fields, "json_schema": SETTINGS[kind].model_json_schema()}
 
     return routes

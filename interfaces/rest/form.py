@@ -6,7 +6,7 @@ import contextlib
 import re
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -48,10 +48,10 @@ class Form:
     """What a form held."""
 
     texts: dict[str, str] = field(default_factory=dict)
-    files: dict[str, Upload] = field(default_factory=dict)
+    files: dict[str, list[Upload]] = field(default_factory=dict)
 
-    def clip(self) -> Upload:
-        """The clip.
+    def clips(self) -> list[Upload]:
+        """The clips.
 
         Raises
         ------
@@ -62,12 +62,20 @@ class Form:
             raise SettingError("clip", "The form has no clip.", "Send the video as the multipart file field clip.")
         return self.files["clip"]
 
+    def clip(self) -> Upload:
+        """The clip, of a form that has one. Raises as :meth:`clips`."""
+        return self.clips()[0]
 
-def schema(texts: dict[str, str], files: dict[str, str]) -> dict[str, object]:
-    """The OpenAPI description of a form; both arguments give each field's meaning."""
-    properties: dict[str, dict[str, str]] = {
-        name: {"type": "string", "format": "binary", "description": meaning} for name, meaning in files.items()
-    }
+
+def schema(texts: dict[str, str], files: dict[str, str], most: Mapping[str, int] | None = None) -> dict[str, object]:
+    """The OpenAPI description of a form; ``texts`` and ``files`` give each field's meaning, ``most`` how many files a
+    field may have at most where that is more than one."""
+    properties: dict[str, dict[str, object]] = {}
+    for name, meaning in files.items():
+        properties[name] = {"type": "string", "format": "binary", "description": meaning}
+        if most and most.get(name, 1) > 1:
+            items = {"type": "string", "format": "binary"}
+            properties[name] = {"type": "array", "items": items, "maxItems": most[name], "description": meaning}
     properties.update({name: {"type": "string", "description": meaning} for name, meaning in texts.items()})
     content = {"schema": {"type": "object", "required": ["clip"], "properties": properties}}
     return {"requestBody": {"required": True, "content": {"multipart/form-data": content}}}
@@ -75,7 +83,7 @@ def schema(texts: dict[str, str], files: dict[str, str]) -> dict[str, object]:
 
 @contextlib.asynccontextmanager
 async def read_form(
-    request: Request, folder: Path, limits: ServerSettings, *, texts: tuple[str, ...], files: tuple[str, ...]
+    request: Request, folder: Path, limits: ServerSettings, *, texts: Collection[str], files: Mapping[str, int]
 ) -> AsyncIterator[Form]:
     """Read a form. Its files are gone when the context is left.
 
@@ -87,8 +95,10 @@ async def read_form(
         Where files are put meanwhile, each form in a folder of its own.
     limits:
         Of which ``max_upload_mb`` holds for each file.
-    texts, files:
-        Names of the fields that the form may have.
+    texts:
+        Names of the text fields that the form may have.
+    files:
+        Names of its file fields, and how often each may be sent.
 
     Raises
     ------
@@ -123,7 +133,7 @@ async def read_form(
 class _Reader:
     """Takes the parser's events."""
 
-    def __init__(self, place: Path, limit_mb: int, texts: tuple[str, ...], files: tuple[str, ...]) -> None:
+    def __init__(self, place: Path, limit_mb: int, texts: Collection[str], files: Mapping[str, int]) -> None:
         self.form = Form()
         self._place, self._limit_mb = place, limit_mb
         self._texts, self._files = texts, files
@@ -196,17 +206,24 @@ class _Reader:
     def _headers_finished(self) -> None:
         _, options = parse_options_header(self._disposition)
         self._name = options.get(b"name", b"").decode("utf-8", "replace")
-        if self._name in self.form.texts or self._name in self.form.files:
-            raise SettingError(self._name[:60], "The form has a field twice.", "Send it once.")
+        sent = len(self.form.files.get(self._name, ())) + (self._name in self.form.texts)
+        most = self._files.get(self._name, 1)
+        if sent >= most:
+            raise SettingError(
+                self._name[:60],
+                "The form has a field twice." if most == 1 else f"The form has more than {most} files in a field.",
+                "Send it once." if most == 1 else "Send fewer.",
+            )
         if b"filename" in options:
             if self._name not in self._files:
                 raise self._unknown()
-            sent = options[b"filename"].decode("utf-8", "replace")
-            suffix = Path(sent).suffix.lower()
-            path = self._place / (self._name + (suffix if _SUFFIX.fullmatch(suffix) else ""))
+            called = options[b"filename"].decode("utf-8", "replace")
+            suffix = Path(called).suffix.lower()
+            number = str(sent + 1) if sent else ""
+            path = self._place / (self._name + number + (suffix if _SUFFIX.fullmatch(suffix) else ""))
             self._file = path.open("xb")
             self._opened.append(self._file)
-            self.form.files[self._name] = Upload(path, shown_name(sent) or path.name)
+            self.form.files.setdefault(self._name, []).append(Upload(path, shown_name(called) or path.name))
         elif self._name not in self._texts:
             raise self._unknown()
 

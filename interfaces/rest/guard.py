@@ -29,7 +29,7 @@ PLAIN_BODY = 4_000_000
 #: What a form may hold besides its files.
 FORM_REST = 1_000_000
 #: Addresses at which files are uploaded.
-UPLOADS = re.compile(r"(/runs|/preview|/people|/gradio_api/upload)/?")
+UPLOADS = re.compile(r"(/runs|/meshes|/preview|/people|/gradio_api/upload)/?")
 
 #: How much of a body that is too large is still read, in bytes and seconds, so that the client gets to read the answer:
 #: one that is still sending when the connection is closed reports a broken pipe instead.

@@ -6,10 +6,20 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from interfaces.settings_from import DEFAULT_PRESET
+from interfaces.jobs.limits import MOST_CLIPS
+from interfaces.settings_from import DEFAULT_PRESET, Kind
 
 #: Width or height of a picture, pixels.
 Side = Annotated[int, Field(ge=1, le=2**16)]
+
+
+class ResultFile(BaseModel):
+    """A file that a finished run gives."""
+
+    kind: Literal["video", "export", "page", "data"]
+    name: str = Field(description="Its name among those of its kind, e.g. `overlay` or `glb`.")
+    label: str = Field(description="What it is.")
+    address: str = Field(description="Where to get it; `?download=1` sends it as a file to be saved.")
 
 
 class RunStatus(BaseModel):
@@ -25,9 +35,11 @@ class RunStatus(BaseModel):
     queue_position: int | None = Field(description="1 for the run that is next; null unless it waits.")
     live_frame: int | None = Field(description="Index of the frame at `/runs/{id}/live`.")
     version: int = Field(description="Another number whenever something has changed.")
-    kind: str
+    kind: str = Field(description="`replace` or `mesh`.")
     created: str = Field(description="ISO time.")
     name: str = Field(description="What the clip is called.")
+    clips: list[str] = Field([], description="Names of all clips of a mesh.")
+    files: list[ResultFile] = Field([], description="What a finished run gives.")
     preset: str = ""
     settings: dict[str, Any] = Field(description="Every setting of the run, defaults included.")
     error: str | None = Field(None, description="Why it failed.")
@@ -95,8 +107,10 @@ class EstimateQuestion(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
+    kind: Kind = Field("replace", description="What kind of run.")
     frames: int = Field(ge=1, le=10**7, description="How many frames the clip has.")
     size: tuple[Side, Side] = Field(description="Width and height in pixels.")
+    clips: int = Field(1, ge=1, le=MOST_CLIPS, description="How many clips of that kind a mesh is made from.")
     preset: str = Field(DEFAULT_PRESET, description="Name of a preset.")
     settings: dict[str, Any] = Field({}, description="Settings that differ from the preset's.")
     person_share: float | None = Field(
@@ -146,6 +160,25 @@ class Avatar(BaseModel):
     thumbnail: str = Field(description="Address of the picture.")
 
 
+class Body(BaseModel):
+    """A body that can be fitted."""
+
+    name: str
+    title: str
+    description: str
+    ready: bool
+    missing: str = Field(description="What it lacks on this machine and how to get it; empty when it is ready.")
+    page: str = Field(description="Where to register for it; empty where nobody has to.")
+
+
+class Format(BaseModel):
+    """A format that a body can be exported in."""
+
+    name: str
+    description: str
+    is_folder: bool = Field(description="Whether it is a folder of files, which is sent as a zip.")
+
+
 class Preset(BaseModel):
     """A named set of settings."""
 
@@ -170,7 +203,7 @@ class SettingField(BaseModel):
 
 
 class SettingsDescription(BaseModel):
-    """All settings of a replacement."""
+    """All settings of a kind of run."""
 
     fields: list[SettingField]
     json_schema: dict[str, Any]

@@ -10,7 +10,7 @@ import anyio
 from fastapi import APIRouter, Request
 
 from core.errors import SettingError
-from core.settings import ReplaceSettings
+from core.settings import MeshSettings, ReplaceSettings
 from interfaces.jobs.claim import UPLOADS
 from interfaces.jobs.limits import check_clip, check_names, check_picture
 from interfaces.rest.errors import responses
@@ -22,6 +22,7 @@ from interfaces.services import Services
 from interfaces.settings_from import settings_from
 
 if TYPE_CHECKING:
+    from pipelines.past_runs import Estimate
     from pipelines.replace.preview import ClipFacts
 
 PREVIEW_TEXTS = {
@@ -37,7 +38,7 @@ def router(services: Services) -> APIRouter:
     """The routes."""
     routes = APIRouter(tags=["preview"])
     studio, limits = services.studio, services.settings
-    read = partial(read_form, folder=services.queue.root / UPLOADS, limits=limits, files=tuple(FILES))
+    read = partial(read_form, folder=services.queue.root / UPLOADS, limits=limits, files=dict.fromkeys(FILES, 1))
     # The studio answers one call at a time: those that wait must not take the threads that answer everybody else.
     line = anyio.CapacityLimiter(4)
 
@@ -45,7 +46,7 @@ def router(services: Services) -> APIRouter:
         from pipelines.replace.preview import clip_facts
 
         clip = form.clip()
-        _, settings = settings_of(form)
+        _, settings = settings_of(form, ReplaceSettings)
         if settings.reference is not None:
             check_picture(settings.reference)
         facts = clip_facts(clip.path, clip.name)
@@ -85,7 +86,7 @@ def router(services: Services) -> APIRouter:
     )
     async def people(request: Request) -> Any:
         """The first good frame and the people in it; a person's `point` goes into the setting `person`."""
-        async with read(request, texts=tuple(PEOPLE_TEXTS)) as form:
+        async with read(request, texts=PEOPLE_TEXTS) as form:
             return await in_line(find, form)
 
     @routes.post(
@@ -97,39 +98,62 @@ def router(services: Services) -> APIRouter:
     )
     async def preview(request: Request) -> Any:
         """Takes seconds, and shows what the whole run would make of the frame."""
-        async with read(request, texts=tuple(PREVIEW_TEXTS)) as form:
+        async with read(request, texts=PREVIEW_TEXTS) as form:
             return await in_line(draw, form)
 
     @routes.post("/estimate", summary="What a run will take", response_model=EstimateAnswer, responses=responses(422))
     def foretell(question: EstimateQuestion) -> EstimateAnswer:
         """Time, memory and price, from the runs that this machine has done, and what the run lacks here. Give it what
         `POST /people` answered: `frames`, `size`, and the person's `share`."""
-        from pipelines.catalogue import lacking
-        from pipelines.replace.estimate import estimate
-
-        settings = settings_from(question.preset, question.settings)
-        check_names(settings)
-        figures = estimate(
-            question.frames,
-            question.size,
-            settings,
-            history=services.queue.root,
-            hourly_price=limits.hourly_price,
-            person_share=question.person_share,
-        )
-        missing = lacking(settings)
+        foretold, missing = (_mesh if question.kind == "mesh" else _replacement)(question, services)
         return EstimateAnswer(
-            seconds=figures.seconds,
-            seconds_per_frame=figures.seconds_per_frame,
-            range_s=figures.range_s,
-            peak_mb=figures.peak_mb,
-            cost_usd=figures.cost_usd,
-            basis=figures.basis,
-            missing="" if missing is None else missing.what,
-            command="" if missing is None else missing.command,
+            seconds=foretold.seconds,
+            seconds_per_frame=foretold.seconds_per_frame,
+            range_s=foretold.range_s,
+            peak_mb=foretold.peak_mb,
+            cost_usd=foretold.cost_usd,
+            basis=foretold.basis,
+            missing=missing[0],
+            command=missing[1],
         )
 
     return routes
+
+
+def _replacement(question: EstimateQuestion, services: Services) -> tuple[Estimate, tuple[str, str]]:
+    """What a replacement will take, and what it lacks here with the command that gets it."""
+    from pipelines.catalogue import lacking
+    from pipelines.replace.estimate import estimate
+
+    settings = settings_from(question.preset, question.settings, ReplaceSettings)
+    check_names(settings)
+    figures = estimate(
+        question.frames,
+        question.size,
+        settings,
+        history=services.queue.root,
+        hourly_price=services.settings.hourly_price,
+        person_share=question.person_share,
+    )
+    missing = lacking(settings)
+    return figures, ("", "") if missing is None else (missing.what, missing.command)
+
+
+def _mesh(question: EstimateQuestion, services: Services) -> tuple[Estimate, tuple[str, str]]:
+    """What a mesh will take, and what it lacks here with where to get it."""
+    from pipelines.mesh.costs import ClipShape
+    from pipelines.mesh.estimate import estimate
+    from pipelines.mesh.offers import bodies
+    from pipelines.mesh.take import check_formats
+
+    settings = settings_from(question.preset, question.settings, MeshSettings)
+    check_names(settings)
+    check_formats(settings)
+    clips = [ClipShape(question.frames, question.size)] * question.clips
+    history, price = services.queue.root, services.settings.hourly_price
+    figures = estimate(clips, settings, history=history, hourly_price=price)
+    body = next(card for card in bodies() if card.name == settings.body)
+    return figures, ("", "") if body.ready else (f"the file of {body.title}", body.missing)
 
 
 def frame_of(form: Form) -> int | None:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 from fastapi import APIRouter, Query, Response
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, StreamingResponse
 
 from core.errors import InputError
 from interfaces.jobs.errors import NoSuchRun, WrongState
-from interfaces.jobs.status import display_name
 from interfaces.rest.errors import responses
+from interfaces.rest.files import MEDIA_TYPES, files_of, saved_as
 from interfaces.rest.pictures import jpeg
+from interfaces.rest.zipping import zipped
 from interfaces.services import Services
 
 #: The report shows its own pictures and styles and nothing else, whatever stands in it.
@@ -22,6 +22,9 @@ REPORT_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; f
 
 _VIDEO: dict[int | str, dict[str, Any]] = {200: {"content": {"video/mp4": {}}}}
 _JPEG: dict[int | str, dict[str, Any]] = {200: {"content": {"image/jpeg": {}}}}
+
+#: Videos of a mesh.
+VideoName = Literal["overlay", "side_by_side", "mesh", "turntable"]
 
 _DOWNLOAD = Query(False, description="Send it as a file to be saved.")
 
@@ -31,40 +34,82 @@ def router(services: Services) -> APIRouter:
     routes = APIRouter(tags=["results"])
     queue = services.queue
 
-    def finished(id: str, name: str, kind: str, download: bool, headers: dict[str, str] | None = None) -> FileResponse:
+    def finished(id: str, part: str, download: bool, headers: dict[str, str] | None = None) -> Response:
         """A file that a run has when it is done."""
         status = queue.status(id)
+        what = part.rpartition("/")[2]
         if status.state != "done":
-            raise WrongState(f"Run {id} is {status.state}: it has no {name} yet.", "Wait until it is done.")
-        file = _own_file(queue.folder(id), name)
-        saved_as = f"{_slug(display_name(status.record))}-{_LABELS[name]}" if download else None
+            raise WrongState(f"Run {id} is {status.state}: it has no {what} yet.", "Wait until it is done.")
+        file = next((file for file in files_of(status.record) if file.part == part), None)
+        if file is None:
+            raise _no_file(id, what)
+        named = saved_as(status.record, file)
         # A browser asks again whether it has changed, and is told that it has not.
+        headers = {"Cache-Control": "private, no-cache", **(headers or {})}
+        if file.is_folder:
+            folder = _own_folder(queue.folder(id), file.path)
+            headers["Content-Disposition"] = f'attachment; filename="{named}"'
+            return StreamingResponse(zipped(folder), media_type="application/zip", headers=headers)
+        place = _own_file(queue.folder(id), file.path)
         return FileResponse(
-            file, media_type=kind, filename=saved_as, headers={"Cache-Control": "private, no-cache", **(headers or {})}
+            place,
+            media_type=MEDIA_TYPES.get(place.suffix, "application/octet-stream"),
+            filename=named if download else None,
+            headers=headers,
         )
 
     @routes.get(
-        "/runs/{id}/result", summary="The finished video", response_class=FileResponse,
+        "/runs/{id}/result", summary="The finished video of a replacement", response_class=FileResponse,
         responses={**_VIDEO, **responses(404, 409)},
     )  # fmt: skip
-    def result(id: str, download: bool = _DOWNLOAD) -> FileResponse:
+    def result(id: str, download: bool = _DOWNLOAD) -> Response:
         """Ranges are answered, so that a player can jump."""
-        return finished(id, "result.mp4", "video/mp4", download)
+        return finished(id, "result", download)
 
     @routes.get(
         "/runs/{id}/comparison", summary="Source and result side by side", response_class=FileResponse,
         responses={**_VIDEO, **responses(404, 409)},
     )  # fmt: skip
-    def comparison(id: str, download: bool = _DOWNLOAD) -> FileResponse:
-        return finished(id, "comparison.mp4", "video/mp4", download)
+    def comparison(id: str, download: bool = _DOWNLOAD) -> Response:
+        return finished(id, "comparison", download)
 
     @routes.get(
         "/runs/{id}/report", summary="The quality report", response_class=FileResponse,
         responses={200: {"content": {"text/html": {}}}, **responses(404, 409)},
     )  # fmt: skip
-    def report(id: str, download: bool = _DOWNLOAD) -> FileResponse:
+    def report(id: str, download: bool = _DOWNLOAD) -> Response:
         """One HTML file with everything in it."""
-        return finished(id, "report.html", "text/html", download, {"Content-Security-Policy": REPORT_POLICY})
+        return finished(id, "report", download, {"Content-Security-Policy": REPORT_POLICY})
+
+    @routes.get(
+        "/runs/{id}/videos/{name}", summary="A video of a mesh", response_class=FileResponse,
+        responses={**_VIDEO, **responses(404, 409, 422)},
+    )  # fmt: skip
+    def video(id: str, name: VideoName, download: bool = _DOWNLOAD) -> Response:
+        """Those that the run was asked for. Ranges are answered."""
+        return finished(id, f"videos/{name}", download)
+
+    @routes.get(
+        "/runs/{id}/exports/{name}", summary="A mesh in one format", response_class=FileResponse,
+        responses={200: {"content": {"application/octet-stream": {}}}, **responses(404, 409)},
+    )  # fmt: skip
+    def export(id: str, name: str, download: bool = _DOWNLOAD) -> Response:
+        """Those that the run was asked for; `GET /formats` lists all. A folder of files is sent as a zip."""
+        return finished(id, f"exports/{name}", download)
+
+    @routes.get(
+        "/runs/{id}/quality", summary="The quality figures of a mesh", response_class=FileResponse,
+        responses={200: {"content": {"application/json": {}}}, **responses(404, 409)},
+    )  # fmt: skip
+    def quality(id: str, download: bool = _DOWNLOAD) -> Response:
+        return finished(id, "quality", download)
+
+    @routes.get(
+        "/runs/{id}/body", summary="The fitted body of a mesh as arrays (npz)", response_class=FileResponse,
+        responses={200: {"content": {"application/octet-stream": {}}}, **responses(404, 409)},
+    )  # fmt: skip
+    def body(id: str, download: bool = _DOWNLOAD) -> Response:
+        return finished(id, "body", download)
 
     @routes.get(
         "/runs/{id}/thumbnail", summary="A small picture of the clip", response_class=FileResponse,
@@ -108,10 +153,6 @@ def router(services: Services) -> APIRouter:
     return routes
 
 
-#: What a saved file is called after the clip's name.
-_LABELS = {"result.mp4": "understudy.mp4", "comparison.mp4": "comparison.mp4", "report.html": "report.html"}
-
-
 @lru_cache(maxsize=64)
 def _pair(folder: Path, _stamp: int, frame: int) -> tuple[bytes, bytes]:
     """Both sides of a frame as JPEG. Who asks for one asks for the other next."""
@@ -124,15 +165,18 @@ def _pair(folder: Path, _stamp: int, frame: int) -> tuple[bytes, bytes]:
 def _own_file(folder: Path, name: str) -> Path:
     """A file of a run folder, itself and no link to elsewhere."""
     file = folder / name
-    if file.is_symlink() or not file.is_file():
-        raise _no_file(folder.name, name)
+    if file.is_symlink() or not file.is_file() or not file.resolve().is_relative_to(folder.resolve()):
+        raise _no_file(folder.name, file.name)
     return file
+
+
+def _own_folder(folder: Path, name: str) -> Path:
+    """A folder of a run folder, itself and no link to elsewhere."""
+    inner = folder / name
+    if inner.is_symlink() or not inner.is_dir() or not inner.resolve().is_relative_to(folder.resolve()):
+        raise _no_file(folder.name, inner.name)
+    return inner
 
 
 def _no_file(run_id: str, name: str) -> NoSuchRun:
     return NoSuchRun(f"Run {run_id} has no {name}.", "")
-
-
-def _slug(name: str) -> str:
-    """A clip's name as the beginning of a file name."""
-    return re.sub(r"[^\w-]+", "-", Path(name).stem).strip("-")[:60] or "clip"

@@ -11,16 +11,18 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
+from core.settings import ReplaceSettings
 from core.types import VideoInfo
 from interfaces.jobs.claim import UPLOADS
 from interfaces.jobs.errors import NoSuchRun
 from interfaces.jobs.limits import check_clip
 from interfaces.jobs.status import FINAL, JobStatus
 from interfaces.rest.errors import responses
+from interfaces.rest.files import described
 from interfaces.rest.form import Form, read_form, schema
 from interfaces.rest.models import RunStatus
 from interfaces.services import Services
-from interfaces.settings_from import DEFAULT_PRESET, changes_from_json, settings_from
+from interfaces.settings_from import DEFAULT_PRESET, S, changes_from_json, settings_from
 
 #: Seconds between two looks at a run that somebody watches.
 WATCH_S = 0.25
@@ -33,7 +35,7 @@ TEXTS = {
 FILES = {"clip": "The video.", "reference": "Picture of the person to put in, for engines that take one."}
 
 
-def settings_of(form: Form) -> tuple[str, Any]:
+def settings_of(form: Form, kind: type[S]) -> tuple[str, S]:
     """Preset and settings of a form; the reference picture, if one was sent, among them.
 
     Raises
@@ -42,31 +44,35 @@ def settings_of(form: Form) -> tuple[str, Any]:
         The preset, a setting or the JSON is not right.
     """
     preset = form.texts.get("preset", "").strip() or DEFAULT_PRESET
-    changes = changes_from_json(form.texts.get("settings", ""))
+    changes = changes_from_json(form.texts.get("settings", ""), kind)
     if "reference" in form.files:
-        changes["reference"] = str(form.files["reference"].path)
-    return preset, settings_from(preset, changes)
+        changes["reference"] = str(form.files["reference"][0].path)
+    return preset, settings_from(preset, changes, kind)
+
+
+def name_of(form: Form) -> str:
+    """What the sender calls the run; empty where that is not said."""
+    return form.texts.get("name", "").strip()[:120]
 
 
 def router(services: Services) -> APIRouter:
     """The routes."""
     routes = APIRouter(tags=["runs"])
     queue, limits = services.queue, services.settings
-    read = partial(read_form, folder=queue.root / UPLOADS, limits=limits, texts=tuple(TEXTS), files=tuple(FILES))
+    read = partial(read_form, folder=queue.root / UPLOADS, limits=limits, texts=TEXTS, files=dict.fromkeys(FILES, 1))
 
     def check(info: VideoInfo) -> None:
         check_clip(info.size, info.duration, limits)
 
     def submit(form: Form) -> JobStatus:
         clip = form.clip()
-        preset, settings = settings_of(form)
-        name = form.texts.get("name", "").strip()[:120] or clip.name
-        return queue.submit(clip.path, settings, name=name, preset=preset, check=check)
+        preset, settings = settings_of(form, ReplaceSettings)
+        return queue.submit(clip.path, settings, name=name_of(form) or clip.name, preset=preset, check=check)
 
     @routes.post(
         "/runs",
         status_code=202,
-        summary="Put a run into the queue",
+        summary="Put a replacement into the queue",
         response_model=RunStatus,
         responses=responses(413, 415, 422, 429, 503),
         openapi_extra=schema(TEXTS, FILES),
@@ -76,21 +82,21 @@ def router(services: Services) -> APIRouter:
         async with read(request) as form:
             status = await run_in_threadpool(submit, form)
         response.headers["Location"] = f"/runs/{status.id}"
-        return status.public()
+        return described(status)
 
     @routes.get("/runs", summary="All runs, newest first", response_model=list[RunStatus])
     def index() -> list[dict[str, Any]]:
         """Those of the command line in the same output folder are among them."""
-        return [status.public() for status in queue.all()]
+        return [described(status) for status in queue.all()]
 
     @routes.get("/runs/{id}", summary="Where a run stands", response_model=RunStatus, responses=responses(404))
     def show(id: str) -> dict[str, Any]:
-        return queue.status(id).public()
+        return described(queue.status(id))
 
     @routes.post("/runs/{id}/cancel", summary="Stop a run", response_model=RunStatus, responses=responses(404, 409))
     def cancel(id: str) -> dict[str, Any]:
         """Within two seconds. What is finished is kept, and the run can be resumed."""
-        return queue.cancel(id).public()
+        return described(queue.cancel(id))
 
     @routes.post(
         "/runs/{id}/resume",
@@ -101,7 +107,7 @@ def router(services: Services) -> APIRouter:
     )
     def resume(id: str) -> dict[str, Any]:
         """It goes to the end of the queue. Every finished stage and segment is kept."""
-        return queue.resume(id).public()
+        return described(queue.resume(id))
 
     @routes.delete(
         "/runs/{id}", status_code=204, summary="Remove a run and all its files", responses=responses(404, 409)
@@ -125,9 +131,9 @@ def router(services: Services) -> APIRouter:
         # A generator that sleeps, not a thread that waits: any number may watch.
         status = await run_in_threadpool(queue.status, id)
         while True:
-            yield ServerSentEvent(event="progress", data=status.public())
+            yield ServerSentEvent(event="progress", data=described(status))
             if status.state in FINAL:
-                yield ServerSentEvent(event="end", data=status.public())
+                yield ServerSentEvent(event="end", data=described(status))
                 return
             version = status.version
             while status.version == version:
@@ -136,7 +142,7 @@ def router(services: Services) -> APIRouter:
                     status = await run_in_threadpool(queue.status, id)
                 except NoSuchRun:
                     # It was deleted while somebody watched.
-                    yield ServerSentEvent(event="end", data={**status.public(), "state": "cancelled"})
+                    yield ServerSentEvent(event="end", data={**described(status), "state": "cancelled"})
                     return
 
     return routes

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import html
-import os
 import re
 import secrets
 import shutil
 import time
 from pathlib import Path
 
+from core.runs import link_or_copy
 from core.settings import ServerSettings
 from interfaces.jobs.limits import check_clip, check_upload_size
 from interfaces.web.parts import duration
@@ -107,10 +107,7 @@ def offer(file: Path, name: str, settings: ServerSettings) -> str:
     folder = cache_folder(settings) / secrets.token_hex(16)
     folder.mkdir(parents=True)
     place = folder / safe
-    try:
-        os.link(file, place)
-    except OSError:  # another file system
-        shutil.copyfile(file, place)
+    link_or_copy(file, place)
     return str(place)
 
 

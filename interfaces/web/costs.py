@@ -7,12 +7,15 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from core.presets import load_preset, preset_names
-from core.settings import ReplaceSettings, ServerSettings, make_settings
+from core.presets import preset_names
+from core.settings import MeshSettings, ReplaceSettings, ServerSettings, make_settings
 from interfaces.rest.pictures import box_share
-from interfaces.web.advanced import CUSTOM, KEPT, advanced_fields
+from interfaces.web.advanced import CUSTOM, Advanced
 from interfaces.web.parts import duration, memory, pace, span
-from pipelines.replace.estimate import Estimate, estimate
+from pipelines.mesh.costs import ClipShape
+from pipelines.mesh.estimate import estimate as mesh_estimate
+from pipelines.past_runs import Estimate
+from pipelines.replace.estimate import estimate
 from pipelines.replace.preview import ClipFacts, FoundPerson
 
 #: What each preset is for. Presets that are added as files show their name alone.
@@ -30,6 +33,8 @@ class Footage:
     facts: ClipFacts
     people: tuple[FoundPerson, ...] = ()
     """Who was found in it, largest first."""
+    others: tuple[ClipFacts, ...] = ()
+    """The other clips of the take."""
 
     def person_share(self, point: tuple[float, float] | None) -> float | None:
         """Share of the picture that the box of the person at a point covers, 0..1; without a point, that of the largest.
@@ -51,12 +56,16 @@ def _distance(first: tuple[float, float], second: tuple[float, float]) -> float:
 
 
 def preset_cards(
-    settings: ReplaceSettings, preset: str, footage: Footage | None, server: ServerSettings
+    made: Advanced,
+    settings: ReplaceSettings | MeshSettings,
+    preset: str,
+    footage: Footage | None,
+    server: ServerSettings,
 ) -> list[dict[str, Any]]:
     """The presets as cards, each with what it costs here; one more when the form matches none of them."""
     cards = []
     for name in preset_names():
-        figures = foretell(_under_preset(settings, name), footage, server)
+        figures = foretell(make_settings(made.settings, made.under_preset(settings, name)), footage, server)
         cards.append(
             {"value": name, "title": name.capitalize(), "text": PURPOSES.get(name, ""), "note": _note(figures, footage)}
         )
@@ -66,26 +75,18 @@ def preset_cards(
     return cards
 
 
-def _under_preset(settings: ReplaceSettings, preset: str) -> ReplaceSettings:
-    """The form's settings as they would be after a click on a preset."""
-    touched = {field.name for field in advanced_fields()} - set(KEPT)
-    kept = {name: value for name, value in settings.model_dump().items() if name not in touched}
-    result: ReplaceSettings = make_settings(ReplaceSettings, {**kept, **load_preset(preset, "replace")})
-    return result
-
-
-def foretell(settings: ReplaceSettings, footage: Footage | None, server: ServerSettings) -> Estimate:
+def foretell(settings: ReplaceSettings | MeshSettings, footage: Footage | None, server: ServerSettings) -> Estimate:
     """The estimate for a clip and the person picked in it, or for a nominal one while there is none."""
-    price = server.hourly_price
-    if footage is None:
-        return estimate(NOMINAL_FRAMES, NOMINAL_SIZE, settings, history=server.output, hourly_price=price)
+    facts = () if footage is None else (footage.facts, *footage.others)
+    clips = [ClipShape(clip.frames, clip.size) for clip in facts] or [ClipShape(NOMINAL_FRAMES, NOMINAL_SIZE)]
+    if isinstance(settings, MeshSettings):
+        return mesh_estimate(clips, settings, history=server.output, hourly_price=server.hourly_price)
     return estimate(
-        footage.facts.frames,
-        footage.facts.size,
+        *clips[0],
         settings,
         history=server.output,
-        hourly_price=price,
-        person_share=footage.person_share(settings.person),
+        hourly_price=server.hourly_price,
+        person_share=None if footage is None else footage.person_share(settings.person),
     )
 
 
@@ -96,7 +97,7 @@ def _note(figures: Estimate, footage: Footage | None) -> str:
     return f"About {duration(figures.seconds)}, {each}, {memory(figures.peak_mb)}"
 
 
-def cost_line(settings: ReplaceSettings, footage: Footage | None, server: ServerSettings) -> str:
+def cost_line(settings: ReplaceSettings | MeshSettings, footage: Footage | None, server: ServerSettings) -> str:
     """What the form as it stands costs, as HTML."""
     if footage is None:
         return '<p class="us-soft">Add a clip to see what a run takes.</p>'

@@ -11,19 +11,16 @@ import gradio as gr
 from core.errors import InputError
 from core.presets import load_preset
 from core.settings import ReplaceSettings, make_settings
-from interfaces.web.advanced import (
-    CUSTOM,
-    advanced_fields,
-    build_fields,
-    matching_preset,
-    preset_values,
-    to_setting,
-    to_widget,
-)
+from interfaces.settings_from import DEFAULT_PRESET
+from interfaces.web.advanced import CUSTOM, Advanced, SettingsForm
 from interfaces.web.parts import choice_cards, error_notice, heading, notice
 from pipelines.catalogue import AvatarCard, EngineCard, add_checkpoint, avatars, engines, unread_settings
 
-DEFAULT_PRESET = "balanced"
+ADVANCED = Advanced(
+    ReplaceSettings,
+    elsewhere=("engine", "avatar", "reference", "checkpoint", "prompt", "negative_prompt"),
+    kept=("seed", "person"),
+)
 #: Inputs of step 2 that some engines read and others do not.
 PART = ("avatar", "reference", "checkpoint", "prompt", "negative_prompt")
 
@@ -34,20 +31,11 @@ _CHECKPOINT_HELP = (
 )
 
 
-class Form:
+class Form(SettingsForm):
     """The widgets, by the name of the setting that each one holds."""
 
     def __init__(self) -> None:
-        self.widgets: dict[str, Any] = {}
-        self.advanced: dict[str, gr.components.Component] = {}
-
-    def names(self) -> list[str]:
-        """Settings in the order of :meth:`inputs`."""
-        return list(self.widgets)
-
-    def inputs(self) -> list[gr.components.Component]:
-        """All widgets, in one fixed order."""
-        return list(self.widgets.values())
+        super().__init__(ADVANCED)
 
     # -- layout ----------------------------------------------------------------------------------------------------
 
@@ -105,10 +93,7 @@ class Form:
 
     def build_advanced(self) -> None:
         """Every other setting. To be called inside the accordion."""
-        self.advanced = build_fields()
-        for name, value in preset_values(DEFAULT_PRESET).items():
-            self.advanced[name].value = value
-        self.widgets.update(self.advanced)
+        self.take_advanced(ADVANCED.build(), DEFAULT_PRESET)
         for component, visible in self._visible(_default_engine(engines())).items():
             component.visible = visible
 
@@ -167,14 +152,14 @@ class Form:
         SettingError
             A value is not allowed.
         """
-        given = dict(zip(self.names(), values, strict=True))
+        given = self.given(values)
         engine = engine_named(given["engine"])
-        preset = matching_preset(given)
+        preset = self.preset(values)
         chosen: dict[str, Any] = {} if preset == CUSTOM else dict(load_preset(preset, "replace"))
         unread = unread_settings(engine.name)
-        for field in advanced_fields():
+        for field in ADVANCED.fields:
             if field.name not in unread:
-                chosen[field.name] = to_setting(field, given[field.name])
+                chosen[field.name] = ADVANCED.to_setting(field, given[field.name])
         chosen["engine"] = engine.name
         for name in engine.takes:
             if given[name] not in ("", None):
@@ -190,7 +175,8 @@ class Form:
         InputError
             There is no such engine.
         """
-        return matching_preset(dict(zip(self.names(), values, strict=True)))
+        given = self.given(values)
+        return ADVANCED.matching_preset(given, unread_settings(given["engine"]))
 
     def fill(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """Widget values for a run's settings; names that this machine does not know are left out. The reference picture is
@@ -201,9 +187,7 @@ class Form:
         InputError
             There is no engine of that name any more.
         """
-        values: dict[str, Any] = {}
-        for field in advanced_fields():
-            values[field.name] = to_widget(field, settings.get(field.name, field.default))
+        values = super().fill(settings)
         engine = engine_named(settings["engine"])
         values["engine"] = engine.name
         # On the command line an avatar may be any file.

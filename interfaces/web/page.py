@@ -12,9 +12,10 @@ import gradio as gr
 from fastapi import FastAPI
 
 from interfaces.web.clip import CACHE_AGE_S, cache_folder, sweep
+from interfaces.web.mesh_tab import MeshTab
 from interfaces.web.parts import EVENT, component
 from interfaces.web.replace_tab import ReplaceTab
-from interfaces.web.requests import open_run
+from interfaces.web.requests import ask
 from interfaces.web.runs_tab import RunsTab
 from interfaces.web.theme import make_theme
 
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 STATIC = Path(__file__).resolve().parent / "static"
 STYLES = ("style.css",)
 #: In the order in which they need each other.
-SCRIPTS = ("base.js", "cards.js", "person.js", "compare.js", "run.js", "runs.js")
+SCRIPTS = (
+    "base.js", "cards.js", "person.js", "compare.js", "gltf.js", "viewer.js", "results.js", "run.js", "runs.js",
+)  # fmt: skip
 
 
 @dataclass
@@ -34,13 +37,16 @@ class Page:
     services: Services
     blocks: gr.Blocks
     tabs: gr.Tabs
-    request: gr.State
-    """``{"what": "open" | "edit", "id": run}``: one tab asks another to show a run or to take it up again."""
+    to_open: gr.State
+    """One tab asks another to show a run: see :func:`interfaces.web.requests.ask`."""
+    to_edit: gr.State
+    """One tab asks another to take a run's clips and settings up again."""
 
 
 #: Tabs in their order: id, title, what builds it.
 TABS: tuple[tuple[str, str, Callable[[Page], Any]], ...] = (
     ("replace", "Replace", ReplaceTab),
+    ("mesh", "Mesh", MeshTab),
     ("runs", "Runs", RunsTab),
 )
 
@@ -80,13 +86,14 @@ def build_page(services: Services) -> gr.Blocks:
         fill_width=True,
         delete_cache=(3600, CACHE_AGE_S),
     ) as blocks:
-        request = gr.State(None)
+        to_open, to_edit = gr.State(None), gr.State(None)
         header = component("header", elem_id="us-header", template=HEADER)
-        header.select(open_run, None, [request], **EVENT)
+        header.select(ask, None, [to_open], **EVENT)
         with gr.Tabs(selected=TABS[0][0], elem_id="us-tabs") as tabs:
-            page = Page(services, blocks, tabs, request)
+            page = Page(services, blocks, tabs, to_open, to_edit)
             for key, title, build in TABS:
-                with gr.Tab(title, id=key):
+                # A form that is not on the page yet would lose what its cards show when another tab fills it in.
+                with gr.Tab(title, id=key, render_children=True):
                     build(page)
     return blocks
 

@@ -6,7 +6,7 @@ import base64
 import html
 import io
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gradio as gr
@@ -23,12 +23,24 @@ EVENT: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 _VIEW = '<div class="us-view"></div>'
 
 
-def component(script: str, value: Any = None, *, elem_id: str, template: str = _VIEW, **props: Any) -> gr.HTML:
+def component(
+    script: str,
+    value: Any = None,
+    *,
+    elem_id: str,
+    template: str = _VIEW,
+    words: Mapping[str, str] | None = None,
+    **props: Any,
+) -> gr.HTML:
     """A component that ``understudy.<script>`` in ``static`` draws from its value.
 
     Gradio's templates run what they are given as code, so no value ever goes through one: the scripts build elements
-    from text.
+    from text. ``words`` are our own and never change: they stand in the view's ``data-`` attributes, where an update of
+    the component cannot lose them.
     """
+    if words:
+        data = "".join(f' data-{name}="{html.escape(text)}"' for name, text in words.items())
+        template = template.replace("<div", f"<div{data}", 1)
     return gr.HTML(
         value,
         html_template=template,

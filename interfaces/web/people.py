@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InputError
-from core.settings import ReplaceSettings
+from core.settings import MeshSettings, ReplaceSettings
 from interfaces.jobs.studio import Studio
 from interfaces.web.parts import data_url, sentences
 from pipelines.replace.preview import PeopleFound
 
 
-def look_for_people(studio: Studio, clip: Path, settings: ReplaceSettings) -> tuple[PeopleFound | None, dict[str, Any]]:
+def look_for_people(
+    studio: Studio, clip: Path, settings: ReplaceSettings | MeshSettings
+) -> tuple[PeopleFound | None, dict[str, Any]]:
     """The people in a clip, and what the picture to pick one in is drawn from, or a sentence that says why there is none."""
     try:
         found = studio.people(clip, settings)

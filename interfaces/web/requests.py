@@ -8,16 +8,7 @@ from typing import Any
 import gradio as gr
 
 
-def open_run(event: gr.EventData) -> dict[str, Any]:
-    """Show a run."""
-    return _request("open", event.id)
-
-
-def edit_run(event: gr.EventData) -> dict[str, Any]:
-    """Take a run's clip and settings up again."""
-    return _request("edit", event.id)
-
-
-def _request(what: str, run_id: str) -> dict[str, Any]:
+def ask(event: gr.EventData) -> dict[str, Any]:
+    """A request about the run that an event names: ``{"id": run, "at": time}``."""
     # The time makes the same request a new one when it comes again.
-    return {"what": what, "id": str(run_id), "at": time.monotonic()}
+    return {"id": str(event.id), "at": time.monotonic()}

@@ -1,4 +1,4 @@
-"""The Runs tab: every run folder, newest first. The script asks the REST API; opening a run is the Replace tab's business."""
+"""The Runs tab: every run folder, newest first. The script asks the REST API; the tab of its kind opens a run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import gradio as gr
 
 from interfaces.web.parts import EVENT, component
-from interfaces.web.requests import edit_run, open_run
+from interfaces.web.requests import ask
 
 if TYPE_CHECKING:
     from interfaces.web.page import Page
@@ -24,5 +24,5 @@ class RunsTab:
                 apply_default_css=False,
             )
             runs = component("runs", elem_id="us-runs")
-        runs.select(open_run, None, [page.request], **EVENT)
-        runs.edit(edit_run, None, [page.request], **EVENT)
+        runs.select(ask, None, [page.to_open], **EVENT)
+        runs.edit(ask, None, [page.to_edit], **EVENT)

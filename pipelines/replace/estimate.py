@@ -6,31 +6,30 @@ caller does not say (``person_share``), earlier runs have to tell, and the range
 
 from __future__ import annotations
 
-import itertools
-import json
 import math
-import os
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
-from core.errors import InputError
-from core.runs import RunFolder
 from core.settings import ReplaceSettings, make_settings
-from pipelines.machine import machine_key
+from pipelines.past_runs import (
+    FOUR_OF_FIVE,
+    LEAST_SPREAD,
+    UNKNOWN_SPREAD,
+    Estimate,
+    deviation,
+    learnt,
+    shrunk,
+    sound_figures,
+)
 from pipelines.replace.costs import PERSON_SHARE, PERSON_STAGES, START_S, peak_mb, stage_seconds
 
-#: Runs that an estimate rests on at most, the newest ones, and run folders that are looked at to find them.
-NEWEST, LOOKED_AT = 200, 800
-#: How many like runs the typical figures are worth; and the typical machine, which tells little about another one.
-PRIOR_WEIGHT, MACHINE_PRIOR_WEIGHT = 1.0, 0.03
+#: How many like runs the typical machine is worth; it tells little about another one.
+MACHINE_PRIOR_WEIGHT = 0.03
 #: How much more a run counts that had as many frames of the same size: it was most likely of the same clip.
 SAME_CLIP = 12.0
 #: Seconds below which a stage's time says nothing about the machine.
@@ -39,48 +38,15 @@ TELLING_S = 0.05
 ENGINE_STAGES = PERSON_STAGES | {"load"}
 #: Stages in which the first run of all builds tables; times more than it usually takes from which on that was the case.
 BUILDING_STAGES, BUILDING = frozenset({"body", "load"}), 4.0
-#: Standard deviation of the natural logarithm: of a run's time about the typical one, on a machine that is not known.
-UNKNOWN_SPREAD = 0.4
-#: The same, of runs of one clip on one machine, whose speed drifts.
-LEAST_SPREAD = 0.10
-#: The same, of the person's size in clips that are not known, and where the person was seen in one frame.
+#: Standard deviation of the natural logarithm: of the person's size in clips that are not known, and where the person was
+#: seen in one frame.
 UNKNOWN_SHARE, SEEN_SHARE = 0.6, 0.2
-#: Standard deviations on either side that hold four runs of five.
-FOUR_OF_FIVE = 1.28
-
-#: What reading a damaged run folder, or one of a version with other settings, may raise.
-DAMAGE = (
-    InputError, OSError, EOFError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, BadZipFile,
-    zlib.error,
-)  # fmt: skip
 #: The settings that a run's time depends on.
 TELLING_SETTINGS = (
     "engine", "checkpoint", "detector_complexity", "plate", "plate_samples", "fit", "occluders", "edge_samples",
     "shadow_rays", "occlusion_rays", "comparison", "quality", "generation_size", "steps", "few_step", "guidance",
     "denoising_strength", "start_from", "motion_window",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """What a run will cost, before it is started."""
-
-    seconds: float
-    """From start to end."""
-    seconds_per_frame: float
-    """The same for each frame."""
-    peak_mb: float
-    """Most memory, MB."""
-    runs: int
-    """Earlier runs of this machine that it rests on."""
-    cost_usd: float | None
-    """What a rented machine asks for that time, US dollars; ``None`` where no price is known."""
-    basis: str
-    """Where the figures come from, one sentence."""
-    range_s: tuple[float, float]
-    """Seconds between which four runs of five end."""
-    stages: Mapping[str, float]
-    """Seconds by stage, as in ``run.json``, and ``start``. Adds up to ``seconds``."""
 
 
 @dataclass(frozen=True)
@@ -200,8 +166,8 @@ def _share(runs: Sequence[PastRun], weights: Sequence[float], seen: float | None
     """The person's likely share of the picture, and how uncertain it is (standard deviation of the logarithm)."""
     if seen is not None:
         return min(max(seen, 1e-4), 1.0), SEEN_SHARE
-    share = _shrunk([run.person_share for run in runs], weights, PERSON_SHARE)
-    return share, _deviation([math.log(run.person_share / share) for run in runs], weights, UNKNOWN_SHARE)
+    share = shrunk([run.person_share for run in runs], weights, PERSON_SHARE)
+    return share, deviation([math.log(run.person_share / share) for run in runs], weights, UNKNOWN_SHARE)
 
 
 @dataclass(frozen=True)
@@ -225,7 +191,7 @@ def _factors(runs: Sequence[PastRun], weights: Sequence[float], engine: str) -> 
     """The whole comes from the stages that neither person nor engine matter to; a stage about which little is known is
     taken to follow the whole."""
     known = [(_survey_ratio(run), weight) for run, weight in zip(runs, weights, strict=True)]
-    speed = _shrunk(*_unzipped(pair for pair in known if pair[0]), 1.0, MACHINE_PRIOR_WEIGHT)
+    speed = shrunk(*_unzipped(pair for pair in known if pair[0]), 1.0, MACHINE_PRIOR_WEIGHT)
     stages = {}
     for name in {name for run in runs for name in run.typical}:
         told = [
@@ -235,9 +201,9 @@ def _factors(runs: Sequence[PastRun], weights: Sequence[float], engine: str) -> 
         ]
         if name in BUILDING_STAGES:
             told = [(ratio, weight) for ratio, weight in told if ratio < BUILDING * speed]
-        stages[name] = _shrunk(*_unzipped(told), speed)
+        stages[name] = shrunk(*_unzipped(told), speed)
     alike = [(run, weight) for run, weight in zip(runs, weights, strict=True) if run.settings.engine == engine]
-    memory = _shrunk(*_unzipped((run.peak_mb / run.typical_mb, weight) for run, weight in alike), 1.0)
+    memory = shrunk(*_unzipped((run.peak_mb / run.typical_mb, weight) for run, weight in alike), 1.0)
     return _Factors(speed, stages, memory)
 
 
@@ -264,38 +230,7 @@ def _spread(runs: Sequence[PastRun], weights: Sequence[float], factors: _Factors
         usual = {name: seconds for name, seconds in run.typical.items() if name not in BUILDING_STAGES}
         took = START_S * factors.speed + sum(run.stages.get(name, 0.0) for name in usual)
         misses.append(math.log(took / sum(factors.applied(usual).values())))
-    return max(LEAST_SPREAD, _deviation(misses, weights, UNKNOWN_SPREAD))
-
-
-def _deviation(values: Sequence[float], weights: Sequence[float], unknown: float) -> float:
-    """Weighted standard deviation about 0, drawn towards that of the unknown the more, the less is known."""
-    squares = sum(weight * value**2 for value, weight in zip(values, weights, strict=True))
-    return math.sqrt((squares + PRIOR_WEIGHT * unknown**2) / (sum(weights) + PRIOR_WEIGHT))
-
-
-def _shrunk(
-    ratios: Sequence[float], weights: Sequence[float], towards: float, prior_weight: float = PRIOR_WEIGHT
-) -> float:
-    """Weighted median of ratios, drawn towards a value the more, the less is known."""
-    total = sum(weights)
-    if not total:
-        return towards
-    known = math.log(_weighted_median(ratios, weights))
-    return math.exp((total * known + prior_weight * math.log(towards)) / (total + prior_weight))
-
-
-def _weighted_median(values: Iterable[float], weights: Iterable[float]) -> float:
-    """The value with half of the weight on either side; between two of them where neither has."""
-    pairs = sorted(zip(values, weights, strict=True))
-    half = sum(weight for _, weight in pairs) / 2
-    below = 0.0
-    for index, (value, weight) in enumerate(pairs):
-        below += weight
-        if math.isclose(below, half) and index + 1 < len(pairs):
-            return (value + pairs[index + 1][0]) / 2
-        if below > half:
-            return value
-    return pairs[-1][0]
+    return max(LEAST_SPREAD, deviation(misses, weights, UNKNOWN_SPREAD))
 
 
 def _basis(runs: Sequence[PastRun], frames: int, size: tuple[int, int], engine: str) -> str:
@@ -315,30 +250,7 @@ def _basis(runs: Sequence[PastRun], frames: int, size: tuple[int, int], engine: 
 
 def past_runs(history: Path) -> list[PastRun]:
     """The newest finished runs of this machine. What holds no readable run is passed over."""
-    if not history.is_dir():
-        return []
-    files = []
-    for entry in os.scandir(history):
-        try:
-            state = (history / entry.name / "run.json").stat()
-        except OSError:
-            continue  # not a run, or deleted just now
-        files.append((state.st_mtime_ns, state.st_size, history / entry.name))
-    here = json.dumps(machine_key(), sort_keys=True)
-    found = (_read(folder, changed, size, here) for changed, size, folder in sorted(files, reverse=True)[:LOOKED_AT])
-    return list(itertools.islice((run for run in found if run is not None), NEWEST))
-
-
-@lru_cache(maxsize=2 * LOOKED_AT)
-def _read(folder: Path, _changed_ns: int, _bytes: int, here: str) -> PastRun | None:
-    """What a run folder tells; ``None`` where it is not a finished run of this machine. Read anew when it has changed."""
-    try:
-        record = RunFolder.open(folder).record
-        if record["state"] != "done" or json.dumps(record.get("machine"), sort_keys=True) != here:
-            return None
-        return _past_run(record, _person_share(folder, record))
-    except DAMAGE:
-        return None  # damaged, or of a version with other settings: nothing to learn from
+    return learnt(history, _past_run)
 
 
 def _person_share(folder: Path, record: Mapping[str, Any]) -> float:
@@ -349,15 +261,15 @@ def _person_share(folder: Path, record: Mapping[str, Any]) -> float:
     return max(1e-4, float(np.mean(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))) / (width * height))
 
 
-def _past_run(record: Mapping[str, Any], share: float) -> PastRun | None:
+def _past_run(folder: Path, record: Mapping[str, Any]) -> PastRun | None:
+    share = _person_share(folder, record)
     settings = make_settings(ReplaceSettings, record["settings"])
     width, height = (int(side) for side in record["size"])
     frames = int(record["frames_in"])
-    stages = {str(name): float(seconds) for name, seconds in record["stages"].items()}
-    peak = float(record["peak_rss_mb"])
-    sound = all(math.isfinite(value) and value >= 0 for value in stages.values()) and math.isfinite(peak)
-    if not sound or min(width, height, frames, peak, sum(stages.values())) <= 0:
+    figures = sound_figures(record)
+    if figures is None or min(width, height, frames) <= 0:
         return None
+    stages, peak = figures
     typical = stage_seconds(frames, (width, height), settings, share)
     typical_mb = peak_mb(frames, (width, height), settings, share)
     return PastRun(settings, frames, (width, height), stages, peak, share, typical, typical_mb)

@@ -38,6 +38,7 @@ from pipelines.replace.processor import SURVEY
 from pipelines.replace.second_pass import draw_segment
 from pipelines.replace.shot import Shot
 from pipelines.running import probe_as
+from pipelines.survey.findings import SurveySettings
 from pipelines.survey.frames import spread
 from pipelines.survey.person import CHOOSING_FRAMES
 from utils.person_track import Sighting
@@ -130,7 +131,7 @@ def _duration(info: VideoInfo) -> float:
 # -- who is there --------------------------------------------------------------------------------------------------
 
 
-def find_people(clip: Path, settings: ReplaceSettings) -> PeopleFound:
+def find_people(clip: Path, settings: SurveySettings) -> PeopleFound:
     """The first good frame among those that a run looks at to choose whom to follow, and the people in it.
 
     Raises

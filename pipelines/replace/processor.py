@@ -6,7 +6,6 @@ Every stage leaves its findings in the run folder, so a run that was cut off goe
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from core.errors import InputError
 from core.progress import Progress
-from core.runs import RunFolder, sha256_of
+from core.runs import RunFolder, link_or_copy, sha256_of
 from core.settings import ReplaceSettings, make_settings
 from core.types import VideoInfo
 from models.generators.base import Generator
@@ -27,7 +26,7 @@ from pipelines.replace.estimate import estimate
 from pipelines.replace.perform import PERFORM
 from pipelines.replace.second_pass import metered, perform
 from pipelines.replace.shot import Shot
-from pipelines.running import frame_facts, outcome_noted, probe_as, timed_stage, versions
+from pipelines.running import SUFFIXES, frame_facts, outcome_noted, probe_as, timed_stage, versions
 from utils.video_io import VideoReader
 from utils.video_probe import probe
 
@@ -53,9 +52,6 @@ FINDINGS = {
     "body": ("body.npz",),
     "look": ("look.json",),
 }
-
-#: Endings that the copy of an uploaded clip may keep; others are left out. What the file is shows when it is opened.
-SUFFIXES = frozenset({".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".wmv"})
 
 
 def replace_clip(clip: Path, settings: ReplaceSettings, *, output: Path, progress: Progress | None = None) -> Path:
@@ -158,10 +154,7 @@ def enqueue_clip(
     values = settings.model_dump(mode="json")
     with RunFolder.staged(output, kind="replace", source=Path(name), settings=values) as run:
         own = run.file("source" + (clip.suffix.lower() if clip.suffix.lower() in SUFFIXES else ""))
-        try:
-            os.link(clip, own)
-        except OSError:
-            shutil.copyfile(clip, own)
+        link_or_copy(clip, own)
         with VideoReader(probe(own)) as reader:
             save_thumbnail(run, reader.frame(0))
         run.update(source=own.name, name=name, preset=preset, **frame_facts(info))

@@ -6,9 +6,8 @@ last ones are finished. Each stage sees the frames in order either way, so the p
 
 from __future__ import annotations
 
-import time
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
@@ -17,7 +16,7 @@ import numpy as np
 
 from core.errors import StageError
 from core.types import Segment
-from models.memory import peak_vram_mb, reset_peak
+from pipelines import running
 from pipelines.replace.checkpoints import Patch, SegmentReader, SegmentWriter, is_finished, segment_file
 from pipelines.replace.chunks import Chunk, begin_segment, chunks
 from pipelines.replace.perform import COMPLETE, DRAW, PREPARE, Stage
@@ -158,17 +157,8 @@ def _pairs(
         yield from zip(sources, plates.frames(segment.start, segment.end), strict=True)
 
 
-@contextmanager
-def metered(shot: Shot, name: str) -> Iterator[None]:
+def metered(shot: Shot, name: str) -> AbstractContextManager[None]:
     """Note what a stage takes: seconds, and the peak of graphics memory."""
-    started = time.monotonic()
     # Of stages that run side by side, drawing is the one that takes graphics memory.
     alone = name not in BESIDE_DRAWING or not shot.engine.capabilities.leaves_cpu
-    if alone:
-        reset_peak()
-    try:
-        yield
-    finally:
-        shot.run.add_seconds(name, time.monotonic() - started)
-        if alone:
-            shot.run.add_vram(name, peak_vram_mb())
+    return running.metered(shot.run, name, graphics=alone)

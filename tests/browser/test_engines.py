@@ -130,7 +130,9 @@ def test_what_the_settings_need_is_said_before_the_run(stage, small_clip):
     stage.shoot("12-missing-for-a-preset")
 
     stage.run_button.click()
-    expect(stage.page.locator("#us-notice [role=alert]")).to_contain_text("python app.py weights pull lcm-lora")
+    # The server loads the engine's libraries to find out.
+    refused = stage.page.locator("#us-notice [role=alert]")
+    expect(refused).to_contain_text("python app.py weights pull lcm-lora", timeout=WORK_MS)
     assert stage.run_id() is None
     stage.card("us-preset", "balanced").click()
     expect(notice).to_have_count(0)

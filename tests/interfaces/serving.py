@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,6 +25,8 @@ from tests.conftest import ROOT
 
 #: Seconds after which a run of a few frames has surely ended, on a machine that is busy with other things.
 PATIENCE_S = 240
+#: The quickest mesh that has a video and files.
+QUICK_MESH = {"detector_complexity": 0, "fit": "quick", "edge_samples": 1, "videos": "overlay", "formats": "glb,csv"}
 #: The quickest settings there are: nothing new is drawn.
 QUICK = {"engine": "passthrough", "plate": "off", "detector_complexity": 0}
 
@@ -90,6 +92,20 @@ def submit(client: httpx.Client, clip: Path, settings: dict | None = None, **fie
             files={"clip": (clip.name, file, "video/mp4")},
             data={"settings": json.dumps(QUICK if settings is None else settings), **fields},
         )
+
+
+def submit_mesh(
+    client: httpx.Client,
+    clips: Sequence[Path],
+    settings: dict | None = None,
+    calibration: Sequence[Path] = (),
+    **fields: str,
+) -> httpx.Response:
+    """``POST /meshes``."""
+    files = [("clip", (clip.name, clip.read_bytes(), "video/mp4")) for clip in clips]
+    files += [("calibration", (file.name, file.read_bytes(), "text/plain")) for file in calibration]
+    data = {"settings": json.dumps(QUICK_MESH if settings is None else settings), **fields}
+    return client.post("/meshes", files=files, data=data)
 
 
 def wait_for_end(client: httpx.Client, run_id: str) -> dict:

@@ -37,6 +37,7 @@
         choice.text && el("span", { class: "us-choice-line" }, choice.text),
         choice.note && el("span", { class: "us-choice-note" }, choice.note),
         choice.command && commandLine(choice.command),
+        choice.link && el("a", { class: "us-choice-link", href: choice.link, target: "_blank", rel: "noopener noreferrer" }, "Registration page"),
       ),
     );
 

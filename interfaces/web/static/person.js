@@ -1,9 +1,9 @@
-// The first good frame with the people in it: a click picks the one to replace.
+// The first good frame with the people in it: a click picks one.
 (() => {
   const { el } = window.understudy;
   const percent = (part, whole) => `${(100 * part) / whole}%`;
 
-  const box = (person, index, value, picked, pick) => {
+  const box = (person, index, value, picked, pick, deed) => {
     const [left, top, right, bottom] = person.xyxy;
     const style = [
       `left:${percent(left, value.width)}`,
@@ -21,7 +21,7 @@
         "aria-label": `Person ${index + 1} of ${value.people.length}`,
         onclick: (event) => (event.stopPropagation(), pick(person.point)),
       },
-      el("span", {}, index === picked ? "To be replaced" : `Person ${index + 1}`),
+      el("span", {}, index === picked ? `To be ${deed}` : `Person ${index + 1}`),
     );
   };
 
@@ -37,7 +37,7 @@
     return near.length ? near[0].index : -1;
   };
 
-  const empty = () =>
+  const empty = (invitation) =>
     el(
       "div",
       { class: "us-empty" },
@@ -51,10 +51,10 @@
         el("path", { d: "M57 66c0-12 6-19 14-19s14 7 14 19z", class: "us-solid", "stroke-linecap": "round" }),
       ),
       el("p", {}, "Your shot appears here."),
-      el("p", { class: "us-soft" }, "Add a clip, pick who plays the part, and look at one frame before you run all of it."),
+      el("p", { class: "us-soft" }, invitation),
     );
 
-  const picture = (value, pick) => {
+  const picture = (value, pick, deed) => {
     const picked = chosen(value);
     const point = value.point && picked < 0 ? value.point : null;
     const stage = el(
@@ -69,18 +69,18 @@
         },
       },
       el("img", { src: value.image, alt: `Frame ${value.frame + 1} of the clip`, width: value.width, height: value.height }),
-      value.people.map((person, index) => box(person, index, value, picked, pick)),
+      value.people.map((person, index) => box(person, index, value, picked, pick, deed)),
       point && el("span", { class: "us-point", style: `left:${percent(point[0], value.width)};top:${percent(point[1], value.height)}` }),
     );
-    return [stage, el("p", { class: "us-soft us-caption", role: "status" }, caption(value, picked))];
+    return [stage, el("p", { class: "us-soft us-caption", role: "status" }, caption(value, picked, deed))];
   };
 
-  const caption = (value, picked) => {
+  const caption = (value, picked, deed) => {
     const count = value.people.length;
-    if (picked < 0 && value.point) return `Whoever stands at ${value.point.join(", ")} is replaced.`;
-    if (picked < 0) return `${count} people found. The largest steady one is replaced; click one to choose.`;
-    if (count === 1) return "This person is replaced. Somebody else? Click them in the picture.";
-    return `Person ${picked + 1} of ${count} is replaced. Click another to change that.`;
+    if (picked < 0 && value.point) return `Whoever stands at ${value.point.join(", ")} is ${deed}.`;
+    if (picked < 0) return `${count} people found. The largest steady one is ${deed}; click one to choose.`;
+    if (count === 1) return `This person is ${deed}. Somebody else? Click them in the picture.`;
+    return `Person ${picked + 1} of ${count} is ${deed}. Click another to change that.`;
   };
 
   understudy.person = (element, props, trigger, watch) => {
@@ -92,9 +92,9 @@
     };
     const draw = () => {
       const value = props.value;
-      if (!value) root.replaceChildren(empty());
+      if (!value) root.replaceChildren(empty(root.dataset.invitation));
       else if (value.busy) root.replaceChildren(el("div", { class: "us-waiting", role: "status" }, el("span", { class: "us-spinner" }), value.busy));
-      else if (value.image) root.replaceChildren(...picture(value, pick));
+      else if (value.image) root.replaceChildren(...picture(value, pick, root.dataset.deed));
       else root.replaceChildren(understudy.message(value.kind, value.message, value.hint));
     };
     watch("value", draw);

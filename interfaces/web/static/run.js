@@ -5,6 +5,8 @@
   const STAGES = {
     probe: "Reading the clip",
     detect: "Finding the person",
+    triangulate: "Finding the body in space",
+    contacts: "Finding when the feet stand",
     stabilize: "Following the camera",
     segment: "Dividing the clip",
     plate: "Painting the scene without the person",
@@ -13,20 +15,16 @@
     load: "Getting the engine ready",
     generate: "Drawing the new person",
     encode: "Writing the video",
+    render: "Drawing the videos",
+    export: "Writing the files",
+    quality: "Measuring",
   };
   const STATES = { queued: "Waiting", running: "Running", done: "Done", failed: "Failed", cancelled: "Cancelled" };
   const FINAL = ["done", "failed", "cancelled"];
 
   understudy.badge = (state) => el("span", { class: `us-state ${state}` }, STATES[state] || state);
 
-  /** "Balanced, Maya" */
-  understudy.runTitle = (run) => {
-    const { engine, avatar } = run.settings;
-    const who = engine === "avatar" ? avatar : engine;
-    return [run.preset, who].filter(Boolean).map((word) => word[0].toUpperCase() + word.slice(1)).join(", ");
-  };
-
-  const address = (id, part) => `runs/${encodeURIComponent(id)}/${part}`;
+  const { address } = understudy;
 
   const button = (text, action, kind = "") => el("button", { type: "button", class: `us-button ${kind}`, onclick: action }, text);
 
@@ -86,102 +84,6 @@
 
   // -- when it is done ---------------------------------------------------------------------------------------------
 
-  const compareFrames = (run) => {
-    const [width, height] = run.size;
-    const picture = (frame, side) => address(run.id, `frames/${frame}?side=${side}`);
-    const last = run.frames_out - 1;
-    const middle = Math.floor(last / 2);
-    const pair = understudy.compare(picture(middle, "source"), picture(middle, "result"), { width, height });
-    const number = el("output", {}, `Frame ${middle + 1} of ${last + 1}`);
-    const slider = el("input", { type: "range", class: "us-range", min: 0, max: last, value: middle, "aria-label": "Frame" });
-    let wanted = middle;
-    let loading = false;
-    const load = async () => {
-      if (loading) return;
-      loading = true;
-      // Both pictures come before either is shown: a frame never stands beside its neighbour.
-      for (let frame = -1; frame !== wanted; ) {
-        frame = wanted;
-        const images = ["source", "result"].map((side) => Object.assign(new Image(), { src: picture(frame, side) }));
-        await Promise.all(images.map((image) => image.decode().catch(() => {})));
-        pair.show(images[0].src, images[1].src);
-      }
-      loading = false;
-    };
-    slider.addEventListener("input", () => {
-      wanted = Number(slider.value);
-      number.textContent = `Frame ${wanted + 1} of ${last + 1}`;
-      load();
-    });
-    return el("div", {}, pair.root, el("div", { class: "us-frames" }, slider, number));
-  };
-
-  const video = (path, label) => el("video", { class: "us-video", src: path, controls: true, playsinline: true, loop: true, preload: "metadata", "aria-label": label });
-
-  const report = (run) => el("iframe", { class: "us-report", src: address(run.id, "report"), title: "Quality report" });
-
-  const FIGURES = [
-    ["coverage", "Frames replaced", (v) => `${Math.round(100 * v)}%`, "Share of the person's frames in which the new person was drawn"],
-    ["iou", "Silhouette overlap", (v) => `${Math.round(100 * v)}%`, "Overlap of the new silhouette with the old one"],
-    ["background_psnr_db", "Background", (v) => (v >= 99 ? "untouched" : `${v.toFixed(0)} dB`), "Pixels away from the person against the source, before encoding"],
-    ["slide_px", "Foot slide", (v) => `${v.toFixed(1)} px`, "Movement of standing feet against the ground, per frame at 720p"],
-    ["flicker", "Flicker", (v) => `${v.toFixed(2)}×`, "Brightness steadiness inside the person, source = 1"],
-  ];
-
-  const figures = (run) => {
-    const known = FIGURES.filter(([key]) => typeof run.metrics?.[key] === "number");
-    const took = Object.values(run.stages || {}).reduce((sum, value) => sum + value, 0);
-    return el(
-      "dl",
-      { class: "us-figures" },
-      el("div", { title: "All stages together" }, el("dt", {}, "Time"), el("dd", {}, seconds(took))),
-      ...known.map(([key, name, format, meaning]) => el("div", { title: meaning }, el("dt", {}, name), el("dd", {}, format(run.metrics[key])))),
-    );
-  };
-
-  const VIEWS = [
-    ["compare", "Before / after", compareFrames],
-    ["result", "Video", (run) => video(address(run.id, "result"), "The result")],
-    ["comparison", "Side by side", (run) => video(address(run.id, "comparison"), "Source and result side by side")],
-    ["report", "Quality report", report],
-  ];
-
-  const result = (run) => {
-    const place = el("div", { class: "us-result-view" });
-    const views = VIEWS.filter(([key]) => key !== "comparison" || run.settings.comparison);
-    const buttons = views.map(([key, title, make]) =>
-      el(
-        "button",
-        {
-          type: "button",
-          class: "us-segment",
-          "data-view": key,
-          onclick: () => {
-            for (const other of buttons) other.setAttribute("aria-pressed", String(other.dataset.view === key));
-            place.replaceChildren(make(run));
-          },
-        },
-        title,
-      ),
-    );
-    const download = (part, text, kind = "") => el("a", { class: `us-button ${kind}`, href: address(run.id, `${part}?download=1`), download: "" }, text);
-    buttons[0].click();
-    return el(
-      "div",
-      { class: "us-result" },
-      el("div", { class: "us-segments", role: "group", "aria-label": "How to look at the result" }, buttons),
-      place,
-      figures(run),
-      el(
-        "div",
-        { class: "us-row" },
-        download("result", "↓ Download video", "primary"),
-        run.settings.comparison && download("comparison", "↓ Side by side"),
-        download("report", "↓ Report"),
-      ),
-    );
-  };
-
   const warnings = (run) =>
     run.warnings?.length
       ? el("details", { class: "us-warnings" }, el("summary", {}, `${run.warnings.length} ${run.warnings.length === 1 ? "note" : "notes"} about this run`), el("ul", {}, run.warnings.map((text) => el("li", {}, text))))
@@ -228,7 +130,7 @@
     const again = (run) => button("Change and run again", () => trigger("edit", { id: run.id }));
 
     const ended = (run) => {
-      if (run.state === "done") return [result(run), warnings(run), el("div", { class: "us-row" }, again(run))];
+      if (run.state === "done") return [understudy.result(run), warnings(run), el("div", { class: "us-row" }, again(run))];
       const failed = run.state === "failed";
       return [
         understudy.message(failed ? "error" : "info", failed ? run.error || "The run failed." : "The run was cancelled. What was finished is kept."),
@@ -269,7 +171,7 @@
       if (id === state.id) return;
       leave();
       if (!id) {
-        root.replaceChildren(el("div", { class: "us-empty" }, el("p", {}, "No run is open."), el("p", { class: "us-soft" }, "Start one with Replace the person, or open one from the Runs tab.")));
+        root.replaceChildren(el("div", { class: "us-empty" }, el("p", {}, "No run is open."), el("p", { class: "us-soft" }, `Start one with ${root.dataset.start}, or open one from the Runs tab.`)));
         return;
       }
       state.id = id;

@@ -70,7 +70,7 @@
       const path = `runs/${encodeURIComponent(run.id)}`;
       try {
         if (what === "delete") {
-          if (!(await understudy.confirm(`Delete the run of ${run.name}? Its video and report are removed.`, "Delete"))) return;
+          if (!(await understudy.confirm(`Delete the run of ${run.name}? All its files are removed.`, "Delete"))) return;
           await api(path, { method: "DELETE" });
         } else {
           await api(`${path}/${what}`, { method: "POST" });
