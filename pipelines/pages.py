@@ -19,7 +19,7 @@ h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .6rem}.soft{color
 .card{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:1rem;margin:.6rem 0;overflow-x:auto}
 table{border-collapse:collapse;width:100%}td,th{padding:.3rem .6rem .3rem 0;text-align:left;border-bottom:1px solid var(--line)}
 tr:last-child td{border:0}
-td.n{font-variant-numeric:tabular-nums;white-space:nowrap}figure{margin:0}figcaption{color:var(--soft)}
+td.n{font-variant-numeric:tabular-nums;white-space:nowrap}@media(max-width:40rem){td.n{white-space:normal}}figure{margin:0}figcaption{color:var(--soft)}
 img{max-width:100%;border-radius:6px}.pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(18rem,1fr));gap:.6rem}
 svg{width:100%;height:auto}.warn{border-left:4px solid var(--b)}.bar{fill:var(--a)}
 """

@@ -47,6 +47,8 @@ class _Job:
     rate: Fraction
     tick: Callable[[int], None]
     """Called with the number of frames that are written."""
+    up: np.ndarray | None = None
+    """(3,) against gravity, camera axes, where it is known."""
 
     def chunks(self) -> Iterator[tuple[int, BodyParams]]:
         """The clip in pieces with the number of each piece's first frame; ticks when a piece is done."""
@@ -122,6 +124,8 @@ def _glb(job: _Job, path: Path) -> None:
 
     animation = Animation("motion", times, space.turning, space.moving, keyframes())
     extras = {"frame_rate": str(job.rate), "frames": len(job.params), "fitted_frames": len(times), "axes": AXES}
+    if job.up is not None:
+        extras["up"] = _rounded(R_FILE_CAMERA @ job.up, 6)
     write_glb(path, skinned_mesh(job.rest), space.skeleton(), animation, extras)
 
 
@@ -222,6 +226,8 @@ def export_body(
     folder: Path,
     formats: Sequence[str],
     progress: Progress | None = None,
+    *,
+    up: np.ndarray | None = None,
 ) -> dict[str, Path]:
     """Write a body in some formats; a file that is there already is replaced.
 
@@ -240,6 +246,8 @@ def export_body(
         Names from ``BODY_FORMATS``.
     progress:
         Called as the work goes on. What it raises stops the export; the file under way is then left out.
+    up:
+        (3,) unit vector against gravity, camera axes, where it is known; the GLB tells it.
 
     Returns
     -------
@@ -268,7 +276,7 @@ def export_body(
         path = folder / entry.target
         with told_as_resource(path):
             folder.mkdir(parents=True, exist_ok=True)
-            _write(entry, _Job(rest, params, rate, tick), path)
+            _write(entry, _Job(rest, params, rate, tick, up), path)
         tick(len(params))
         written[entry.name] = path
         begun += entry.cost

@@ -14,6 +14,7 @@ from core.runs import RunFolder
 from core.settings import MeshSettings
 from models.body.base import BodyModel, RestBody
 from models.body.mesh.build import with_girth
+from models.body.mesh.turntable import upright_axis
 from pipelines.survey.findings import Survey
 
 if TYPE_CHECKING:
@@ -78,6 +79,13 @@ class MeshShot(Survey):
             return None
         distortion = self.views[self.reference].camera.distortion
         return distortion if distortion.any() else None
+
+    @property
+    def up(self) -> np.ndarray | None:
+        """(3,) unit vector against gravity in the reference camera's axes, where a calibration tells."""
+        if not self.views or self.body is None:
+            return None
+        return upright_axis(self.body, self.views[self.reference].camera.T_camera_world[:3, :3])
 
 
 class ViewFolder(RunFolder):

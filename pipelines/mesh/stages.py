@@ -100,6 +100,7 @@ def export(shot: MeshShot) -> None:
             folder,
             of_body,
             lambda fraction, text: shot.progress.report("export", share * fraction, text),
+            up=shot.up,
         )
     if "easymocap" in missing:
         easymocap_take.write_take(

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from models.body.mesh.ground import find_ground
-from models.body.mesh.turntable import Turntable, upright_axis
+from models.body.mesh.turntable import Turntable
 from models.body.mesh_rendering import MeshLayer, MeshRenderer
 from pipelines.mesh.shot import MeshShot
 from pipelines.pictures import resized, save_thumbnail
@@ -131,20 +131,13 @@ def straightener(shot: MeshShot) -> Callable[[np.ndarray], np.ndarray]:
     return lambda frame: cv2.remap(frame, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
-def _up(shot: MeshShot) -> np.ndarray | None:
-    """(3,) against gravity in the reference camera's axes, where a calibration tells."""
-    if not shot.views or shot.body is None:
-        return None
-    return upright_axis(shot.body, shot.views[shot.reference].camera.T_camera_world[:3, :3])
-
-
 def _turntable(shot: MeshShot, before: float) -> None:
     assert shot.body is not None and shot.look is not None, "stages out of order"
     count, rate = shot.info.frame_count, float(shot.info.rate)
     height = shot.settings.turntable_height
     size = (round(height * TURNTABLE_SHAPE / 2) * 2, height)
     turntable = Turntable(
-        shot.rest, shot.body, size, shot.look, rate, up=_up(shot), edge_samples=shot.settings.edge_samples
+        shot.rest, shot.body, size, shot.look, rate, up=shot.up, edge_samples=shot.settings.edge_samples
     )
     angles = turntable_angles(count, max(1.0, round(count / rate / TURN_S)))
     pictures = (turntable.frame(t, float(angle)) for t, angle in enumerate(angles))

@@ -89,6 +89,8 @@
       colour: document.materials?.[material]?.pbrMetallicRoughness?.baseColorFactor || [0.6, 0.6, 0.6, 1],
       height: Math.max(max[0] - min[0], max[1] - min[1]) * nodes[document.skins[0].skeleton ?? joints[0]].scale[1],
       rate: numerator / denominator,
+      /** Against gravity, where the file tells. */
+      up: extras.up || null,
       frames: extras.frames || times.length,
       /** Where the hips are after the last `pose`. */
       hips: () => [place[12], place[13], place[14]],

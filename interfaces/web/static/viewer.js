@@ -88,12 +88,13 @@
       body.pose(body.times[Math.floor((i * (body.times.length - 1)) / Math.max(count - 1, 1))]);
       return Array.from({ length: Math.floor(body.positions.length / 3 / step) }, (_, v) => body.vertex(v * step));
     });
-    let up = [0, 1, 0], height = 0;
+    let up = body.up || [0, 1, 0], height = 0;
     for (let round = 0; round < 4; round++) {
       const lowest = frames.map((points) => points.reduce((a, b) => (dot(b, up) < dot(a, up) ? b : a)));
       const heights = lowest.map((point) => dot(point, up)).sort((a, b) => a - b);
       height = heights[Math.floor(0.25 * heights.length)];
       // Of somebody in the air nothing is learnt.
+      if (body.up) break;
       const standing = lowest.filter((point) => dot(point, up) < height + (round ? 0.08 : 0.4));
       const middle = standing.reduce((sum, point) => add(sum, point), [0, 0, 0]).map((value) => value / standing.length);
       let xx = 0.15 * standing.length, zz = xx, xz = 0, xy = 0, zy = 0;
