@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -57,7 +58,7 @@ def judge(shot: MeshShot) -> None:
     figures["size"] = {"height_m": rounded(height_of(shot.rest, evidence.body)), "from": size_source(shot)}
     for text in warnings_of(figures, evidence):
         shot.run.warn(text)
-    figures["advice"] = advice(figures, evidence)
+    figures["advice"] = [*advice(figures, evidence), *told_better(figures)]
     shot.run.save_json("quality.json", figures)
     headline = {
         "coverage": figures["frames"]["coverage"],
@@ -165,10 +166,8 @@ def warnings_of(figures: Mapping[str, Any], evidence: Evidence) -> list[str]:
 def advice(figures: Mapping[str, Any], evidence: Evidence) -> list[str]:
     """What to change in the footage to get a better mesh, the most important first; empty where nothing stands out."""
     texts: list[str] = []
-    frames, hidden = (
-        figures["frames"],
-        [n for n, v in figures["confidence"].items() if v is not None and v < HARDLY_SEEN],
-    )
+    frames = figures["frames"]
+    hidden = [name for name, value in figures["confidence"].items() if value is not None and value < HARDLY_SEEN]
     if frames["suspected_cuts"]:
         texts.append("Cut the clip into single shots.")
     elif frames["cuts"]:
@@ -179,13 +178,26 @@ def advice(figures: Mapping[str, Any], evidence: Evidence) -> list[str]:
         texts.append(f"Film closer: the person is {evidence.track.height_px:.0f} pixels tall.")
     if evidence.rate < SLOW_RATE:
         texts.append(f"Film at 25 frames a second or more: {evidence.rate:.4g} lose fast motion.")
-    many = len(figures["outliers"]["frames"]) / max(frames["with_person"], 1)
+    guessed = [entry["replaced"] for entry in figures["outliers"]["frames"] if entry["replaced"]]
+    many = len(guessed) / max(frames["with_person"], 1)
     if many > MUCH_MENDED:
+        most = Counter(name for names in guessed for name in names).most_common(1)[0][0].replace("_", " ")
         texts.append(
-            f"Use more light and a shorter shutter: limbs had to be mended in {100 * many:.0f} % of the frames."
+            f"Limbs had to be guessed in {100 * many:.0f} % of the frames, the {most} most often. Where the body hides them, "
+            "a second camera helps; where they blur, more light and a shorter shutter."
         )
     if frames["absent"] or frames["interpolated"]:
         texts.append("Keep the person in the picture and unhidden: in some frames it was not found.")
     if figures["converged"] is not None and figures["converged"] < 0.95:
-        texts.append("Try --set fit=best, and --set focal_length=PIXELS where the lens is known.")
+        texts.append("Try --set fit=best.")
+    return texts
+
+
+def told_better(figures: Mapping[str, Any]) -> list[str]:
+    """What the run had to guess and the user may know."""
+    texts = []
+    if figures["size"]["from"] == "landmarks":
+        texts.append("The person's height is a guess: tell it with --set height=METRES.")
+    if figures["lens"]["from"] == "usual":
+        texts.append("The lens is a guess: tell it with --set focal_length=PIXELS where it is known.")
     return texts

@@ -62,6 +62,11 @@ def _summary(figures: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         ("interpolated", _spans(frames["interpolated"]), "Frames in which the person was not found"),
         ("absent", _spans(frames["absent"]), "Frames without a body"),
     ]
+    lens, size = figures["lens"], figures["size"]
+    rows += [
+        ("height", _shown(size["height_m"], "m"), f"Of the body; from: {size['from']}"),
+        ("focal length", _shown(lens["focal_px"], "px"), f"Of the lens; from: {lens['from']}"),
+    ]
     rows += [
         (f"view {name}", _shown(value, "px"), "Distance of the limbs in this view, median")
         for name, value in error.get("views", {}).items()

@@ -365,12 +365,21 @@ def test_the_page_shows_figures_plots_and_advice(evidence) -> None:
     evidence.pose.weight[7, SCORED] = 0
     figures, series = measure(evidence)
     figures["advice"] = ["Film closer <please>."]
+    figures["lens"] = {"focal_px": 864.0, "from": "usual"}
+    figures["size"] = {"height_m": 1.695, "from": "landmarks"}
     record = {
         "id": "20260101-000000-clip-abcd", "fps": "30", "warnings": ["One <b>."], "stages": {"detect": 1.25},
         "settings": {"body": "anny"}, "sources": [{"path": "/clips/my <clip>.mp4"}],
     }  # fmt: skip
     text = render_page(record, figures, series)
-    for wanted in ("my &lt;clip&gt;.mp4", "One &lt;b&gt;.", "Film closer &lt;please&gt;.", "frame 7", "left thigh"):
+    for wanted in (
+        "my &lt;clip&gt;.mp4",
+        "One &lt;b&gt;.",
+        "Film closer &lt;please&gt;.",
+        "frame 7",
+        "left thigh",
+        "1.695 m",
+    ):
         assert wanted in text
     assert text.count("<path") == sum(len(lines) for lines in series.values())
     assert "http://" not in text and "https://" not in text
