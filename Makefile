@@ -50,13 +50,12 @@ gltf-validator: $(VENV)/.dev  ## Install the validator of exported GLB files, wh
 unit: $(VENV)/.dev chromium gltf-validator  ## The tests, on real parts.
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term
 
-measure: $(VENV)/.dev  ## Measure replace and mesh on known scenes and the footage in ../shared; an hour and a half.
-	$(BIN)/python benchmarks/measure.py
-	$(BIN)/python benchmarks/mesh_truth.py
-	$(BIN)/python benchmarks/gymnast.py
-	$(BIN)/python benchmarks/mesh_footage.py
+measure: $(VENV)/.dev  ## Measure replace and mesh on known scenes and the footage in ../shared; takes long.
+	@missed=; for name in measure mesh_truth gymnast mesh_footage; do \
+		$(BIN)/python benchmarks/$$name.py || missed="$$missed $$name"; done; \
+		test -z "$$missed" || { echo "Not all is reached, or not all ran:$$missed" >&2; exit 1; }
 
-bench: $(VENV)/.dev  ## Time replace and mesh: whole runs, rasterisers, another fit, memory; half an hour.
+bench: $(VENV)/.dev  ## Time replace and mesh: whole runs, rasterisers, another fit, memory; takes long.
 	$(BIN)/python benchmarks/speed.py
 	$(BIN)/python benchmarks/mesh_raster.py
 	$(BIN)/python benchmarks/mesh_keypoints2body.py
