@@ -10,7 +10,7 @@ export PYTHONUNBUFFERED = 1
 .PHONY: help setup app demo test lint types chromium gltf-validator unit measure bench bench-gpu thumbnails clean
 
 help:  ## Show this list.
-	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 16
 
 $(VENV)/.runtime: requirements.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed; set PYTHON=/path/to/python3.11." >&2; exit 3; }
