@@ -36,11 +36,12 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from core.runs import read_mask_archive  # noqa: E402
-from core.types import DETECTED, BodyParams, ShotLook  # noqa: E402
+from core.runs import RunFolder, read_mask_archive  # noqa: E402
+from core.types import DETECTED, ShotLook  # noqa: E402
 from models.body.anny_body import AnnyBody  # noqa: E402
 from models.body.mesh.build import with_girth  # noqa: E402
 from models.body.mesh_rendering import MeshRenderer  # noqa: E402
+from pipelines.survey.body import load_body  # noqa: E402
 
 #: Least median overlap of body and mask.
 TARGET = 0.80
@@ -92,29 +93,13 @@ def run_of(take: Take, output: Path, settings: list[str]) -> tuple[Path, float]:
     return Path(done.stdout.strip().splitlines()[-1]), time.monotonic() - started
 
 
-def body_of(run: Path) -> BodyParams:
-    """The fitted body of a run."""
-    with np.load(run / "body.npz", allow_pickle=False) as data:
-        return BodyParams(
-            model=str(data["model"]),
-            shape=dict(zip(data["shape_names"].tolist(), data["shape_values"].tolist(), strict=True)),
-            joint_names=tuple(data["joint_names"].tolist()),
-            rotations=data["rotations"],
-            translation=data["translation"],
-            intrinsics=data["intrinsics"],
-            keypoints=data["joints"],
-            valid=data["valid"],
-            scale=float(data["scale"]),
-        )
-
-
 def reference_view(run: Path, record: dict[str, Any]) -> tuple[Path, dict[str, Any] | None]:
     """Where the findings of the clip stand that the overlay shows, and its camera where there are several."""
     if not (run / "cameras.json").is_file():
         return run, None
     cameras = json.loads((run / "cameras.json").read_text())
     size = record["size"]
-    body = body_of(run)
+    body = load_body(RunFolder.open(run))
     for number, camera in enumerate(cameras):
         if camera["size"] == size and np.allclose(camera["K"], body.intrinsics, atol=1e-3):
             return next((run / "views").glob(f"{number + 1:02d}_*")), camera
@@ -123,7 +108,7 @@ def reference_view(run: Path, record: dict[str, Any]) -> tuple[Path, dict[str, A
 
 def overlaps(run: Path, record: dict[str, Any], stride: int) -> np.ndarray:
     """(N,) intersection over union of body and mask, every ``stride`` frames in which the person was detected."""
-    body, size = body_of(run), (int(record["size"][0]), int(record["size"][1]))
+    body, size = load_body(RunFolder.open(run)), (int(record["size"][0]), int(record["size"][1]))
     view, camera = reference_view(run, record)
     masks = read_mask_archive(view / "person.npz", "mask", size[0])
     with np.load(view / "person.npz", allow_pickle=False) as data:

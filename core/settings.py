@@ -275,6 +275,9 @@ class MeshSettings(Settings):
     )
     foot_lock: bool = _FOOT_LOCK
 
+    surface: Literal["clay", "parts"] = setting(
+        "clay", "Colour of the body in the videos: plain clay, or a colour for each part of it.", group="perform"
+    )
     edge_samples: int = setting(8, "Rays through each pixel on the body's edges.", group="perform", ge=1, le=16)
     turntable_height: int = setting(
         720, "Height of the turntable video, pixels.", group="perform", step=16, ge=64, le=2160, multiple_of=2

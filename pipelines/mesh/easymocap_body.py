@@ -72,7 +72,7 @@ def take_over(shot: MeshShot, folder: Path) -> None:
     if not shot.run.has("body.npz"):
         assert isinstance(shot.model, SmplxBody)
         save_body(shot, _chosen(shot, shot.model, read_checked(folder, shot.model, shot.info.frame_count)))
-    shot.body = load_body(shot)
+    shot.body = load_body(shot.run)
     judge_fit(shot)
 
 

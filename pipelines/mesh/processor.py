@@ -21,8 +21,9 @@ from models.body.base import BodyModel
 from models.body.smplx_body import SmplxBody
 from models.memory import device_name
 from pipelines.machine import machine_key
-from pipelines.mesh.costs import ClipShape, stage_seconds
+from pipelines.mesh.costs import ClipShape
 from pipelines.mesh.easymocap_body import read_checked
+from pipelines.mesh.estimate import estimate
 from pipelines.mesh.export import FORMATS
 from pipelines.mesh.shot import MeshShot, View, ViewFolder, ViewSurvey
 from pipelines.mesh.stages import EXPORTS, STAGES, formats_of
@@ -133,7 +134,11 @@ def _perform_run(
     started = time.monotonic()
     reference = 0 if found is None else found.reference
     with run.lock():
-        sources = [{"path": _recorded(run, info.path), "sha256": sha256_of(info.path)} for info in infos]
+        known = [source.get("sha256") for source in run.record.get("sources", ())] or [None] * len(infos)
+        sources = [
+            {"path": _recorded(run, info.path), "sha256": digest or sha256_of(info.path)}
+            for info, digest in zip(infos, known, strict=True)
+        ]
         facts = {"sources": sources, "source_sha256": sources[0]["sha256"], **frame_facts(infos[reference])}
         run.update(versions=versions(*_libraries(settings)), machine=machine_key(), **facts)
         run.add_seconds("probe", time.monotonic() - started)
@@ -143,7 +148,8 @@ def _perform_run(
             for note in found.notes:
                 run.warn(note)
         shapes = [ClipShape(info.frame_count, info.size) for info in infos]
-        progress.expect(stage_seconds(shapes, reference, settings))
+        foretold = estimate(shapes, settings, history=run.path.parent, reference=reference).stages
+        progress.expect({name: seconds for name, seconds in foretold.items() if name != "start"})
         for name, files in _findings(shot).items():
             if all(run.has(file) for file in files):
                 progress.skip(name)

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from models.body.mesh.ground import find_ground
+from models.body.mesh.parts import clay_colors, part_colors
 from models.body.mesh.turntable import Turntable
 from models.body.mesh_rendering import MeshLayer, MeshRenderer
 from pipelines.mesh.shot import MeshShot
@@ -94,12 +95,22 @@ def _writer(shot: MeshShot, name: str, size: tuple[int, int]) -> VideoWriter:
     )
 
 
+def _albedo(shot: MeshShot) -> np.ndarray:
+    """(V, 3) float32, linear RGB: the colour that was asked for."""
+    return part_colors(shot.rest) if shot.settings.surface == "parts" else clay_colors(shot.rest)
+
+
 def _layers(shot: MeshShot, reader: VideoReader, with_ground: bool) -> Iterator[tuple[np.ndarray, MeshLayer]]:
     """Each frame of the footage, without the lens's distortion, and the body that is drawn for it."""
     assert shot.body is not None and shot.look is not None, "stages out of order"
     params = shot.body
     renderer = MeshRenderer(
-        shot.rest, shot.info.size, params.intrinsics, shot.look, edge_samples=shot.settings.edge_samples
+        shot.rest,
+        shot.info.size,
+        params.intrinsics,
+        shot.look,
+        albedo=_albedo(shot),
+        edge_samples=shot.settings.edge_samples,
     )
     ground = find_ground(shot.rest, params, float(shot.info.rate)) if with_ground else None
     straight = straightener(shot)
@@ -137,7 +148,14 @@ def _turntable(shot: MeshShot, before: float) -> None:
     height = shot.settings.turntable_height
     size = (round(height * TURNTABLE_SHAPE / 2) * 2, height)
     turntable = Turntable(
-        shot.rest, shot.body, size, shot.look, rate, up=shot.up, edge_samples=shot.settings.edge_samples
+        shot.rest,
+        shot.body,
+        size,
+        shot.look,
+        rate,
+        up=shot.up,
+        albedo=_albedo(shot),
+        edge_samples=shot.settings.edge_samples,
     )
     angles = turntable_angles(count, max(1.0, round(count / rate / TURN_S)))
     pictures = (turntable.frame(t, float(angle)) for t, angle in enumerate(angles))

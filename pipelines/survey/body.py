@@ -89,7 +89,7 @@ def fit(
         save_body(shot, fitted if settle is None else settle(fitted))
     if store is not None:
         store.clear()
-    shot.body = load_body(shot)
+    shot.body = load_body(shot.run)
     judge_fit(shot)
 
 
@@ -140,9 +140,9 @@ def save_body(shot: Survey, fitted: BodyParams) -> None:
     )
 
 
-def load_body(shot: Survey) -> BodyParams:
+def load_body(run: RunFolder) -> BodyParams:
     """The body from ``body.npz``."""
-    data = shot.run.load_arrays("body.npz")
+    data = run.load_arrays("body.npz")
     return BodyParams(
         model=str(data["model"]),
         shape=dict(zip(data["shape_names"].tolist(), data["shape_values"].tolist(), strict=True)),

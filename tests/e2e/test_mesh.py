@@ -236,3 +236,13 @@ def test_four_real_views_agree_on_one_body(shared, tmp_path) -> None:
     cameras = json.loads((folder / "cameras.json").read_text())
     assert [camera["clip"] for camera in cameras] == [file.name for file in takes]
     assert {path.name for path in (folder / "views").iterdir()} == {f"0{i}_cam0{i}" for i in (1, 2, 3, 4)}
+
+
+def test_parts_of_the_body_can_have_colours_of_their_own(small_clip, tmp_path) -> None:
+    pictures = {}
+    for surface in ("clay", "parts"):
+        settings = BARE.model_copy(update={"videos": "mesh", "surface": surface})
+        folder = mesh_clips([small_clip], settings, output=tmp_path / surface)
+        picture = frames_of(folder / "mesh.mp4", FRAMES)[FRAMES // 2].astype(int)
+        pictures[surface] = (picture.max(-1) - picture.min(-1) > 60).mean()
+    assert pictures["clay"] == 0 and pictures["parts"] > 0.01

@@ -130,8 +130,7 @@ class TorchRasterizer:
         """See :class:`Rasterizer`."""
         seen = self.centers(vertices, intrinsics, size)
         pixels = torch.nonzero(seen.pix_to_face.view(-1) >= 0)[:, 0]
-        bary = seen.bary_coords.view(-1, 3)[pixels]
-        return pixels, loose_fragments(seen.pix_to_face.view(-1)[pixels], seen.zbuf.view(-1)[pixels], bary)
+        return pixels, loose_fragments(*_picked(seen, pixels))
 
     def samples(
         self,
@@ -143,14 +142,11 @@ class TorchRasterizer:
     ) -> Fragments:
         """See :class:`Rasterizer`. Draws the whole picture once for each offset, with the camera shifted by it."""
         mesh = self._mesh(vertices)
-        face, depth, bary = [], [], []
+        found = []
         for x, y in offsets:
             shifted = intrinsics - np.array([[0, 0, x], [0, 0, y], [0, 0, 0]])
-            seen = self._rasterize(mesh, shifted, size)
-            face.append(seen.pix_to_face.view(-1)[pixels])
-            depth.append(seen.zbuf.view(-1)[pixels])
-            bary.append(seen.bary_coords.view(-1, 3)[pixels])
-        return loose_fragments(*(torch.stack(part, dim=1).flatten(0, 1) for part in (face, depth, bary)))
+            found.append(_picked(self._rasterize(mesh, shifted, size), pixels))
+        return loose_fragments(*(torch.stack(part, dim=1).flatten(0, 1) for part in zip(*found, strict=True)))
 
     def _mesh(self, vertices: np.ndarray) -> Meshes:
         return Meshes([torch.from_numpy(vertices).to(self.device)], [self._faces])
@@ -240,6 +236,15 @@ class EmbreeRasterizer:
         origins = np.broadcast_to(np.zeros(3, np.float32), directions.shape)
         seen = self._scene.intersect(origins, directions, coherent=True)
         return seen.pix_to_face, seen.zbuf, seen.bary_coords
+
+
+def _picked(fragments: Fragments, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Faces, depths and weights at the (P,) flat indices of pixels."""
+    return (
+        fragments.pix_to_face.view(-1)[pixels],
+        fragments.zbuf.view(-1)[pixels],
+        fragments.bary_coords.view(-1, 3)[pixels],
+    )
 
 
 def loose_fragments(pix_to_face: torch.Tensor, zbuf: torch.Tensor, bary_coords: torch.Tensor) -> Fragments:
