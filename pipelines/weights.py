@@ -99,7 +99,11 @@ def pull(
 
     progress = progress or Progress()
     # Whatever stands against one of them shows before the first is fetched.
-    plans = [make_plan(row, cache) for row in [weight_set(name) for name in dict.fromkeys(names)]]
+    plans = []
+    for row in [weight_set(name) for name in dict.fromkeys(names)]:
+        progress.check()
+        with _own_words("fetched"):
+            plans.append(make_plan(row, cache, _Listing(progress, row.name)))
     for plan in plans:
         if plan.bytes_to_fetch >= ASK_FROM:
             agree(plan.row.name, plan.bytes_to_fetch)
@@ -115,6 +119,17 @@ def pull(
                 fetch(plan, meter, progress.check)
                 progress.report(plan.row.name, 1.0, size_text(plan.total), force=True)
     return tuple(plan.folder for plan in plans)
+
+
+class _Listing:
+    """Tells how much of the list of a set's files has come: how long it is, nobody knows before."""
+
+    def __init__(self, progress: Progress, stage: str) -> None:
+        self._progress, self._stage, self._done = progress, stage, 0
+
+    def __call__(self, count: int) -> None:
+        self._done += count
+        self._progress.report(self._stage, 0.0, f"list of files, {size_text(self._done)}")
 
 
 class _Meter:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import errno
 import fnmatch
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from core.errors import ModelUnavailable, ResourceError, UnderstudyError
-from models.weights.manifest import FileRecord
+from models.weights.manifest import FileRecord, Meter
 from models.weights.table import WANTED, Repository, WeightSet
 
 if TYPE_CHECKING:
@@ -24,6 +24,35 @@ if TYPE_CHECKING:
 ASK_TIMEOUT = 20.0
 #: Answers after which another try may do better.
 PASSING = (408, 429, 500, 502, 503, 504)
+
+
+class Hub:
+    """One set that comes from the Hugging Face hub."""
+
+    def __init__(self, row: WeightSet) -> None:
+        self._row = row
+
+    def list_files(self, _meter: Meter) -> tuple[FileRecord, ...]:
+        """See :func:`list_files`."""
+        return list_files(self._row)
+
+    def begin(self, files: Sequence[FileRecord]) -> None:
+        """Nothing is prepared: each file has an address of its own."""
+
+    def finish(self) -> None:
+        """Nothing is left to remove."""
+
+    def stream(self, file: FileRecord, start: int) -> Iterator[tuple[bool, bytes]]:
+        """See :func:`stream`."""
+        return stream(file, start)
+
+    def is_passing(self, error: Exception) -> bool:
+        """See :func:`is_passing`."""
+        return is_passing(error)
+
+    def plain_errors(self, repository: str) -> AbstractContextManager[None]:
+        """See :func:`plain_errors`."""
+        return plain_errors(self._row, repository)
 
 
 def list_files(row: WeightSet) -> tuple[FileRecord, ...]:

@@ -39,6 +39,8 @@ class FileRecord:
     """Hex digest: from the table or the hub; of small files, which the hub knows by git's digest, as they arrived."""
     git: str | None = None
     """Git's SHA-1 of the blob, of files that the hub keeps in git itself."""
+    lfs: bool = False
+    """Of files from GitHub: whether it comes from the large-file storage, not in the archive."""
 
 
 class Digest:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from core.errors import InputError, ModelUnavailable, ResourceError, UnderstudyError
 from models.weights import hub
+from models.weights.github import GitHub
 from models.weights.manifest import DAMAGED, Digest, FileRecord, Manifest, Meter
 from models.weights.store import by_hand_help, state_of
 from models.weights.table import WeightSet
@@ -66,8 +67,18 @@ def started(folder: Path, file: FileRecord) -> int:
         return 0
 
 
-def make_plan(row: WeightSet, cache: Path | None = None) -> Plan:
-    """See what of a set is missing. Asks the hub only where no manifest says it.
+def source_of(row: WeightSet, folder: Path) -> hub.Hub | GitHub:
+    """Where a set comes from; ``folder`` is the set's own."""
+    return GitHub(row, folder) if row.github is not None else hub.Hub(row)
+
+
+def make_plan(row: WeightSet, cache: Path | None = None, meter: Meter = lambda _count: None) -> Plan:
+    """See what of a set is missing. Asks where it comes from only if no manifest says it.
+
+    Parameters
+    ----------
+    meter:
+        Told the bytes of the list, which may be an archive of several megabytes; may raise to stop.
 
     Raises
     ------
@@ -89,7 +100,7 @@ def make_plan(row: WeightSet, cache: Path | None = None) -> Plan:
             raise hub.offline(row)
         if manifest is None or manifest.request != row.request:
             # Files that lie there already and turn out right are kept.
-            files = hub.list_files(row)
+            files = source_of(row, state.folder).list_files(meter)
             return Plan(row, state.folder, Manifest(row.request, files), files)
     files = () if manifest is None else manifest.files
     wanted = tuple(file for file in files if file.path in state.lacking)
@@ -165,11 +176,13 @@ class _Pull:
     def __init__(self, plan: Plan, meter: Meter, check: Callable[[], None]) -> None:
         self._plan, self._meter, self._check = plan, meter, check
         self._manifest = plan.manifest
+        self._source = source_of(plan.row, plan.folder)
         self._stop = threading.Event()
         self._lock = threading.Lock()
 
     def run(self) -> None:
         self._manifest.save(self._plan.folder)
+        self._source.begin(self._plan.wanted)
         with ThreadPoolExecutor(AT_ONCE) as pool:
             jobs = [pool.submit(self._fetch, file) for file in self._plan.wanted]
             try:
@@ -178,13 +191,14 @@ class _Pull:
                     job.result()
                 for leftover in self._plan.folder.rglob("*.part"):
                     leftover.unlink()
+                self._source.finish()
             finally:
                 # Whatever ended this: nothing new is begun, and what runs stops at its next piece.
                 self._stop.set()
                 pool.shutdown(wait=False, cancel_futures=True)
 
     def _fetch(self, file: FileRecord) -> None:
-        with hub.plain_errors(self._plan.row, file.repository):
+        with self._source.plain_errors(file.repository):
             target = self._plan.folder / file.path
             target.parent.mkdir(parents=True, exist_ok=True)
             if not self._keep(file, target):
@@ -199,7 +213,7 @@ class _Pull:
                 if not digest.is_right:
                     part.unlink()
                     raise UnderstudyError(
-                        f"{file.source} of {file.repository} did not arrive as the hub announced it.",
+                        f"{file.source} of {file.repository} did not arrive as it was announced.",
                         f"Run again: {self._plan.row.command}",
                     )
                 _put_in_place(part, target)
@@ -229,7 +243,7 @@ class _Pull:
                     return digest
                 problem: Exception | None = None
             except Exception as error:
-                if not hub.is_passing(error):
+                if not self._source.is_passing(error):
                     raise
                 problem = error
             failures = 0 if part.stat().st_size > before else failures + 1
@@ -247,7 +261,7 @@ class _Pull:
             if start:
                 digest.read(part, lambda _count: self._go_on())
             if start < file.size:
-                for anew, piece in hub.stream(file, start):
+                for anew, piece in self._source.stream(file, start):
                     if anew:
                         self._count(-start)
                         out.truncate(0)

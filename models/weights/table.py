@@ -35,6 +35,25 @@ class Repository:
 
 
 @dataclass(frozen=True)
+class GitRepository:
+    """One repository on GitHub, large files (LFS) included, and what of it is needed."""
+
+    name: str
+    """``owner/name``."""
+    files: tuple[str, ...]
+    """Patterns of paths in the repository."""
+    left_out: tuple[str, ...] = ()
+    """Patterns of paths that are not taken after all."""
+    branch: str = "HEAD"
+    """Branch whose newest commit is taken, which the manifest records; ``HEAD`` is the one that the repository shows."""
+
+    @property
+    def page(self) -> str:
+        """Its page for people."""
+        return f"https://github.com/{self.name}"
+
+
+@dataclass(frozen=True)
 class WeightSet:
     """One row: everything that is fetched, checked and required together."""
 
@@ -48,6 +67,8 @@ class WeightSet:
     """About how much is fetched, 10^9 bytes; 0 where its page tells."""
     repositories: tuple[Repository, ...] = ()
     """Where it comes from; empty for sets that the user puts in place."""
+    github: GitRepository | None = None
+    """Where it comes from, if that is not the hub."""
     by_hand: tuple[str, ...] = ()
     """Files that the user puts into the set's folder, where the licence forbids to fetch them."""
     page: str = ""
@@ -60,7 +81,9 @@ class WeightSet:
     @property
     def request(self) -> str:
         """What is asked for, in one short text: another text means that the set on disk is of another version."""
-        asked = [(r.name, r.revision, r.folder, *r.files) for r in self.repositories]
+        asked: list[tuple[str, ...]] = [(r.name, r.revision, r.folder, *r.files) for r in self.repositories]
+        if self.github is not None:
+            asked.append((self.github.name, self.github.branch, *self.github.files, *self.github.left_out))
         return hashlib.sha256(repr(asked).encode()).hexdigest()[:16]
 
     @property
@@ -268,6 +291,17 @@ WEIGHTS: dict[str, WeightSet] = {
                     ("yolo11n-pose.pt",),
                     sha256={"yolo11n-pose.pt": "869e83fcdffdc7371fa4e34cd8e51c838cc729571d1635e5141e3075e9319dc0"},
                 ),
+            ),
+        ),
+        WeightSet(
+            "wardrobe",
+            "clothes, hair, brows and lashes for avatars: the MakeHuman community's core assets",
+            "CC0",
+            0.0,
+            github=GitRepository(
+                "makehumancommunity/makehuman-assets",
+                ("LICENSE*", "README*", "base/clothes/*", "base/hair/*", "base/eyebrows/*", "base/eyelashes/*"),
+                ("*.thumb", "*.blend", "*.blend1"),
             ),
         ),
         WeightSet(
