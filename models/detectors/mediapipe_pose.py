@@ -103,7 +103,7 @@ class MediaPipeDetector:
         self._mirrored = complexity == 2
         self._tiles_always = complexity > 0
         self._last: tuple[np.ndarray, Region] | None = None
-        with _quiet():
+        with quiet():
             self._finder, self._reader, self._whole = _load_graphs()
             blank = np.zeros((NETWORK_SIDE, NETWORK_SIDE, 3), np.uint8)
             self._finder.process(blank)
@@ -281,7 +281,7 @@ def _load_graphs() -> tuple[Any, Any, Any]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep what native code prints while networks load off standard error; Python's own messages are not touched."""
     sys.stderr.flush()
     saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
