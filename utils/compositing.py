@@ -30,7 +30,7 @@ class Layer:
     box: Box
     """x0, y0, x1, y1 in the frame, end exclusive; it may reach past the frame."""
     shadow: np.ndarray | None = None
-    """(h, w) float32, factor on the linear light of what is behind; 1 = no shadow."""
+    """(h, w) float32, factor on the linear light of what is behind; 1 = no shadow, more gives light back."""
 
     def __post_init__(self) -> None:
         x0, y0, x1, y1 = self.box
@@ -52,6 +52,8 @@ class Finish:
     """Width in pixels of the ramp, inside the removal mask, from the source to the plate."""
     seed: int = 0
     """Seed of the grain."""
+    shadow_tint: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    """Exponents of the shadow's factor for R, G and B."""
 
 
 def composite(
@@ -111,7 +113,7 @@ def composite(
     new = weight
     if placed is not None:
         hidden = None if occluder is None else occluder[placed.window]
-        behind, alpha, shaded = _draw(behind, placed, box, hidden)
+        behind, alpha, shaded = _draw(behind, placed, box, hidden, finish.shadow_tint)
         new = 1 - (1 - weight) * (1 - alpha)
         changed = (new > 0) | shaded
     else:
@@ -171,7 +173,7 @@ def _place(layer: Layer, size: tuple[int, int], blur: float) -> _Placed | None:
     """Cut the layer to what is drawn and to the frame, soften it, or ``None`` where nothing of it is in the frame."""
     touched = layer.alpha > 0
     if layer.shadow is not None:
-        touched |= layer.shadow < 1
+        touched |= layer.shadow != 1
     inner = _mask_box(touched, round(3 * blur) + 1)
     if inner is None:
         return None
@@ -194,7 +196,11 @@ def _place(layer: Layer, size: tuple[int, int], blur: float) -> _Placed | None:
 
 
 def _draw(
-    behind: np.ndarray, placed: _Placed, box: Box, hidden: np.ndarray | None
+    behind: np.ndarray,
+    placed: _Placed,
+    box: Box,
+    hidden: np.ndarray | None,
+    tint: tuple[float, float, float],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Lay shadow and body over ``behind`` (in place). Returns it, alpha and the shadowed pixels of the whole box."""
     height, width = box[3] - box[1], box[2] - box[0]
@@ -207,13 +213,20 @@ def _draw(
         alpha = alpha * seen
         colour = colour * seen[..., None]
         shadow = None if shadow is None else 1 - (1 - shadow) * seen
-    through = 1 - alpha
+    through = cv2.merge([1 - alpha] * 3)
     if shadow is not None:
-        through *= shadow
-        shaded[spot] = shadow < 1
-    behind[spot] = cv2.add(cv2.multiply(behind[spot], cv2.merge([through] * 3)), colour)
+        through *= _tinted(shadow, tint)
+        shaded[spot] = shadow != 1
+    behind[spot] = cv2.add(cv2.multiply(behind[spot], through), colour)
     full_alpha[spot] = alpha
     return behind, full_alpha, shaded
+
+
+def _tinted(shadow: np.ndarray, tint: tuple[float, float, float]) -> np.ndarray:
+    """(h, w, 3) float32 the shadow's factor by channel."""
+    if all(abs(exponent - 1) < 1e-3 for exponent in tint):
+        return cv2.merge([shadow] * 3)
+    return cv2.merge([cv2.pow(shadow, exponent) for exponent in tint])
 
 
 # --- the plate ------------------------------------------------------------------------------------------------------

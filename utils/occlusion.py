@@ -19,7 +19,7 @@ import numpy as np
 from core.types import CameraPath
 from utils import transforms
 from utils.occlusion_regions import find_regions
-from utils.occlusion_votes import Sight, compared_vote, expected_body, look, votes
+from utils.occlusion_votes import Sight, compared_vote, expected_body, foreign_share, look, votes
 from utils.transforms import compose, invert, translation
 
 #: Seconds that are gathered in one chunk, and how many chunks on each side of a chunk take part in its decision.
@@ -28,6 +28,8 @@ _CHUNK_SECONDS, _NEIGHBOURS = 0.5, 2
 _COMPARED_SECONDS = (0.2, 0.35, 0.5)
 #: Votes of the landmarks and of a comparison, and how many make a place (at 30 frames per second).
 _LANDMARK_VOTE, _COMPARED_VOTE, _ENOUGH = 2, 1, 3
+#: Share of the body's core that a passing thing hides, and frames in a row in which it does.
+_FOREIGN_SHARE, _FOREIGN_FRAMES = 0.05, 3
 #: Everything is done on pictures in which the person is at most this high, pixels.
 _WORK_PERSON = 160.0
 
@@ -105,6 +107,7 @@ class OcclusionFinder:
         self._regions: dict[int, _Region] = {}
         self._decided = 0
         self._finished = False
+        self._foreign: list[int] = []
         self._last = -1
 
     # --- feeding ----------------------------------------------------------------------------------------------------
@@ -155,6 +158,8 @@ class OcclusionFinder:
         cut = np.s_[y0:y1, x0:x1]
         picture, scene = self._reduced(source, box), self._reduced(plate, box)
         sight = look(t, (x0, y0), picture, scene, detected[cut], points)
+        if foreign_share(sight, picture, body[cut], self._person) >= _FOREIGN_SHARE:
+            self._foreign.append(t)
         front, clear = votes(sight, picture, scene, body[cut], self._person)
         self._vote(chunk, t, (x0, y0), front * np.uint8(_LANDMARK_VOTE), clear, scene)
         self._compare(sight)
@@ -319,6 +324,24 @@ class OcclusionFinder:
         H = compose(self._H_full_work, self._between(region.start, t), H_work_region)
         placed = transforms.warp(soft, H, self._full_size)
         return placed if placed.any() else None
+
+    def passing(self) -> np.ndarray:
+        """(T,) bool: frames in which something that moves hides part of the person: a ball, a hand, somebody else.
+
+        It is found where the detector's mask leaves it out. It cannot be kept in front: nothing tells where it ends.
+
+        Raises
+        ------
+        ValueError
+            Before :meth:`finish`.
+        """
+        if not self._finished:
+            raise ValueError("what passes is known after finish()")
+        found = np.zeros(self._count, np.uint8)
+        found[self._foreign] = 1
+        # What is seen in a single frame is the detector's mistake.
+        kernel = np.ones((1, _FOREIGN_FRAMES), np.uint8)
+        return cv2.morphologyEx(found[None], cv2.MORPH_OPEN, kernel)[0].astype(bool)
 
 
 # --- geometry -------------------------------------------------------------------------------------------------------

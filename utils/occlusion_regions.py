@@ -5,6 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+#: Rods: shortest length and largest width, how far they are carried on, parts of the person's height; and how many levels
+#: their colour may differ.
+_ROD_LENGTH, _ROD_WIDTH, _ROD_PAST, _ROD_COLOUR = 0.22, 0.065, 0.10, 45
 #: GrabCut works on a picture in which the person is at most this high, pixels.
 _GRABCUT_PERSON = 100.0
 
@@ -37,10 +40,10 @@ def find_regions(
     -------
     (h, w) bool.
     """
-    seeds = (front >= enough) & (front >= 6 * clear.astype(np.int32))
-    seeds = cv2.morphologyEx(seeds.astype(np.uint8), cv2.MORPH_OPEN, disc(0.006 * person))
+    every = ((front >= enough) & (front >= 6 * clear.astype(np.int32))).astype(np.uint8)
+    seeds = cv2.morphologyEx(every, cv2.MORPH_OPEN, disc(0.006 * person))
     seeds = large_parts(seeds, 0.0015 * person**2)
-    out = np.zeros(front.shape, bool)
+    out = thin_parts(every, plate, known, person)
     if not seeds.any():
         return out
     room = round(0.6 * person)
@@ -49,8 +52,62 @@ def find_regions(
     cut = np.s_[y0:y1, x0:x1]
     grown = _grow(seeds[cut], clear[cut], plate[cut], known[cut], person)
     # What hides somebody is larger than a hand; smaller finds are places where the person looks like the scene.
-    out[cut] = large_parts(grown.view(np.uint8), 0.01 * person**2) > 0
+    out[cut] |= large_parts(grown.view(np.uint8), 0.01 * person**2) > 0
     return out
+
+
+def thin_parts(seeds: np.ndarray, plate: np.ndarray, known: np.ndarray, person: float) -> np.ndarray:
+    """Rods, wires and rails among the places that hide the person: long, straight, thin, and of one colour.
+
+    Parameters
+    ----------
+    seeds:
+        (h, w) uint8, 0 or 1: places with enough votes.
+    plate, known, person:
+        See :func:`find_regions`.
+
+    Returns
+    -------
+    (h, w) bool, the rods, carried on a little past the body's core.
+    """
+    joined = cv2.morphologyEx(seeds, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(joined)
+    out = np.zeros(seeds.shape, bool)
+    for number in range(1, count):
+        long = max(stats[number, cv2.CC_STAT_WIDTH], stats[number, cv2.CC_STAT_HEIGHT])
+        if long < _ROD_LENGTH * person:
+            continue
+        points = np.argwhere(labels == number)[:, ::-1].astype(np.float64)
+        middle = points.mean(axis=0)
+        _, _, axes = np.linalg.svd(points - middle, full_matrices=False)
+        along, aside = (points - middle) @ axes.T[:, 0], (points - middle) @ axes.T[:, 1]
+        length = np.ptp(along) + 1
+        # A rod fills its own length; its width is what is left.
+        width = len(points) / length
+        if width > _ROD_WIDTH * person or length < 8 * width or np.std(aside) > 0.5 * width + 0.7:
+            continue
+        out |= _rod(middle, axes[0], length, width, plate, known, labels == number, person)
+    return out
+
+
+def _rod(
+    middle: np.ndarray,
+    axis: np.ndarray,
+    length: float,
+    width: float,
+    plate: np.ndarray,
+    known: np.ndarray,
+    seen: np.ndarray,
+    person: float,
+) -> np.ndarray:
+    """(h, w) bool: the pixels of one rod's colour along its line."""
+    half = 0.5 * length + _ROD_PAST * person
+    line = np.zeros(seen.shape, np.uint8)
+    ends = [tuple(int(v) for v in np.rint(middle + sign * half * axis)) for sign in (-1, 1)]
+    cv2.line(line, ends[0], ends[1], 1, max(1, round(width)) + 2)
+    colour = np.median(plate[seen], axis=0)
+    like = np.abs(plate.astype(np.int16) - colour).max(axis=2) < _ROD_COLOUR
+    return (line > 0) & known & (seen | like)
 
 
 def large_parts(mask: np.ndarray, area: float) -> np.ndarray:

@@ -30,6 +30,8 @@ _FACE = [_ID[name] for name in ("nose", "left_ear", "right_ear")]
 
 #: Source and plate are the same below the first difference (levels) and surely differ above the second.
 _SAME, _DIFFERENT = 9.0, 20.0
+#: Share of the body's core below which nobody looks closer at a foreign thing.
+_FOREIGN_LEAST = 0.03
 
 
 def expected_body(points: np.ndarray, weight: np.ndarray | None, size: tuple[int, int], person: float) -> np.ndarray:
@@ -81,6 +83,8 @@ class Sight:
     """The person as detected."""
     same: np.ndarray
     """Where the frame shows the bare scene."""
+    bare: np.ndarray
+    """Where single pixels show the bare scene: also inside of a thin thing, whose neighbours are the person."""
     differs: np.ndarray
     """Where the frame surely does not show the bare scene."""
     upper: np.ndarray
@@ -105,7 +109,8 @@ def look(
     points:
         (33, 2) landmarks in the pixels of the frame.
     """
-    difference = cv2.blur(_strongest(cv2.absdiff(source, plate)), (3, 3))
+    single = _strongest(cv2.absdiff(source, plate))
+    difference = cv2.blur(single, (3, 3))
     upper = mask.copy()
     hips = points[_TORSO[2:], 1].mean() - origin[1] if np.isfinite(points).all() else 0
     upper[max(0, int(hips)) :] = 0
@@ -114,6 +119,7 @@ def look(
         origin,
         mask,
         (difference < _SAME).view(np.uint8),
+        (single < _SAME).view(np.uint8),
         (difference > _DIFFERENT).view(np.uint8),
         upper,
         points[_FACE].mean(axis=0),
@@ -128,10 +134,41 @@ def votes(
     inner = cv2.erode(sight.mask, disc(0.025 * person))
     clear = (around & sight.differs) | (inner & (1 - sight.same))
     outside = body & (1 - around) & sight.same
-    inside = (body | inner) & around & sight.same
-    if inside.any():
-        inside &= _unlike_person(source, plate, sight.mask & sight.differs, person)
-    return outside | inside, clear
+    inside = (body | inner) & around & sight.bare
+    if not inside.any():
+        return outside, clear
+    unlike = _unlike_person(source, plate, sight.mask & sight.differs, person)
+    # A rod is as wide as its own edges: what is the scene's to the pixel, and unlike the person, is not seen through.
+    thin = body & sight.bare & unlike
+    return outside | (inside & sight.same & unlike) | thin, clear & (1 - thin)
+
+
+def foreign_share(sight: Sight, source: np.ndarray, body: np.ndarray, person: float) -> float:
+    """How much of the body one thing hides that is neither the person nor the scene: something that passes in front.
+
+    Parameters
+    ----------
+    source:
+        (h, w, 3) uint8.
+    body:
+        (h, w) uint8, 0 or 1, see :func:`expected_body`.
+    person:
+        Height of the person, pixels.
+
+    Returns
+    -------
+    The largest such piece as a share of the body's core, 0..1.
+    """
+    expected = cv2.countNonZero(body)
+    around = cv2.dilate(sight.mask, disc(0.015 * person))
+    piece = cv2.morphologyEx(body & (1 - around) & sight.differs, cv2.MORPH_OPEN, disc(1))
+    if not expected or cv2.countNonZero(piece) < _FOREIGN_LEAST * expected:
+        return 0.0
+    # A limb that the detector missed has the colours of the person.
+    piece &= _unlike_person(source, source, sight.mask & sight.differs, person, reach=0.06, least=0.1)
+    _, _, stats, _ = cv2.connectedComponentsWithStats(piece)
+    largest = int(stats[1:, cv2.CC_STAT_AREA].max(initial=0))
+    return largest / expected
 
 
 def _strongest(image: np.ndarray) -> np.ndarray:
@@ -140,10 +177,21 @@ def _strongest(image: np.ndarray) -> np.ndarray:
     return cv2.max(cv2.max(first, second), third)
 
 
-def _unlike_person(source: np.ndarray, plate: np.ndarray, visible: np.ndarray, person: float) -> np.ndarray:
-    """Where the scene's colour is unlike the person's nearby: there it cannot be the person that looks the same."""
+def _unlike_person(
+    source: np.ndarray,
+    plate: np.ndarray,
+    visible: np.ndarray,
+    person: float,
+    reach: float = 0.02,
+    least: float = 0.25,
+) -> np.ndarray:
+    """Where the scene's colour is unlike the person's nearby: there it cannot be the person that looks the same.
+
+    ``reach`` is how near, parts of the person's height at a quarter of the size; ``least`` the share of the place that must
+    be the person for it to tell.
+    """
     reduced = (max(1, source.shape[1] // 4), max(1, source.shape[0] // 4))
-    size = round(0.02 * person) | 1
+    size = round(reach * person) | 1
     weight = visible.astype(np.float32)
     masked = cv2.copyTo(source, visible).astype(np.float32) if visible.any() else np.zeros(source.shape, np.float32)
     share = cv2.blur(cv2.resize(weight, reduced, interpolation=cv2.INTER_AREA), (size, size))
@@ -151,7 +199,7 @@ def _unlike_person(source: np.ndarray, plate: np.ndarray, visible: np.ndarray, p
     colour /= np.maximum(share, 1e-3)[..., None]
     full = cv2.resize(np.clip(colour, 0, 255).astype(np.uint8), source.shape[1::-1])
     unlike = _strongest(cv2.absdiff(full, plate)) > 2 * _DIFFERENT
-    return (unlike & (cv2.resize(share, source.shape[1::-1]) > 0.25)).view(np.uint8)
+    return (unlike & (cv2.resize(share, source.shape[1::-1]) > least)).view(np.uint8)
 
 
 def compared_vote(whole: Sight, partial: Sight, H_partial_whole: np.ndarray, person: float) -> np.ndarray | None:

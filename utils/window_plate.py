@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from utils.removal_mask import bounding_box
+from utils.scene_light import seam_difference, seam_margin
 from utils.scene_region import Placement
 
 
@@ -112,11 +113,13 @@ class WindowPlate:
         box = bounding_box(removed)
         if box is None:
             return source_rgb
-        left, top, right, bottom = box
+        left, top, right, bottom = box = bounding_box(removed, seam_margin(box[3] - box[1])) or box
         part = (slice(top, bottom), slice(left, right))
         plate = fit.placement.to_frame(self._scene, box, interpolation=cv2.INTER_CUBIC)
         light = fit.placement.to_frame(fit.light, box, fit.light.shape[1] / self._scene.shape[1])
         plate = cv2.add(plate, light, dtype=cv2.CV_8U)
+        known = fit.placement.to_frame(self._seen, box)
+        plate = cv2.add(plate, seam_difference(source_rgb[part], plate, removed[part], known), dtype=cv2.CV_8U)
         result = source_rgb.copy()
         cv2.copyTo(plate, removed[part].view(np.uint8), result[part])
         return result

@@ -11,13 +11,15 @@ cells of normals instead of single pixels, which makes it indifferent to prints,
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
 from scipy.optimize import nnls
 
 from core.types import BodyMesh, ShotLook
+from models.body.cast_shadow import Sun
+from models.body.color_groups import COLOR_GROUPS, color_groups
 from models.body.embree import RayScene, project, rasterize, window_of
 from models.body.figure import unit, vertex_normals
 from models.body.shading import UP
@@ -33,10 +35,6 @@ SCENE_ALBEDO, USUAL_WHITE = 0.22, 0.75
 EXPOSURE_WEIGHTS = (1.0, 0.6, 0.5)
 #: Share of the light that a figure's own limbs and folds leave to it on average.
 SELF_OCCLUSION = 0.85
-#: Groups of colours on the person, each taken to have one albedo.
-COLOR_GROUPS = 5
-#: Weights of hue and of brightness (in stops) when colours are grouped; groups nearer than this are one cloth.
-HUE_WEIGHT, BRIGHTNESS_WEIGHT, SAME_HUE, SAME_CLOTH_STOPS = 3.0, 0.18, 0.20, 1.4
 #: Fewest pixels of a colour group, and of a cell of normals in it.
 GROUP_PIXELS, CELL_PIXELS = 250, 12
 #: Pixels of skin below which the skin says nothing.
@@ -95,7 +93,12 @@ class _Light:
 
 
 def estimate_shot_look(
-    samples: Iterable[LookSample], intrinsics: np.ndarray, *, grain: float = 0.0, blur: float = 0.0
+    samples: Iterable[LookSample],
+    intrinsics: np.ndarray,
+    *,
+    grain: float = 0.0,
+    blur: float = 0.0,
+    sun: Sun | None = None,
 ) -> LookEstimate:
     """Estimate the light, the exposure and the haze of a shot.
 
@@ -107,12 +110,15 @@ def estimate_shot_look(
         (3, 3), K of the source camera, pixels.
     grain, blur:
         The camera's own marks, measured elsewhere (``utils.photometry``), passed through.
+    sun:
+        The light that casts the person's shadow, where one was seen. The light on the person is fitted all the same; where
+        the person says too little, it comes from the sun.
     """
     evidence = _Evidence()
     for sample in samples:
         _collect(evidence, sample, np.asarray(intrinsics, np.float64))
     notes: list[str] = []
-    light = _fit_light(evidence, notes)
+    light = _fit_light(evidence, notes, None if sun is None else sun.direction)
     haze = _haze(evidence)
     exposure = _exposure(evidence, haze, notes)
     tints = _tints(evidence, haze)
@@ -128,6 +134,11 @@ def estimate_shot_look(
         grain=float(grain),
         blur=float(blur),
     )
+    if sun is not None:
+        direction = sun.direction.astype(np.float32)
+        look = replace(
+            look, cast=float(sun.depth), cast_direction=direction, cast_slope=float(sun.slope), cast_tint=sun.tint
+        )
     return LookEstimate(look, tuple(notes))
 
 
@@ -201,12 +212,17 @@ def _looks_like_skin(colors: np.ndarray) -> np.ndarray:
     return (red > 1.12 * green) & (green > 0.95 * blue) & (red > 0.02) & (red < 0.97) & (red < 5.0 * blue + 0.02)
 
 
-def _fit_light(evidence: _Evidence, notes: list[str]) -> _Light:
-    """Direction, strength and softness of the light, from how brightness goes with the normal within each colour."""
+def _fit_light(evidence: _Evidence, notes: list[str], sun: np.ndarray | None = None) -> _Light:
+    """Direction, strength and softness of the light, from how brightness goes with the normal within each colour.
+
+    ``sun`` is the direction of the light that casts the person's shadow, (3,), where one was seen: light from there is
+    usual then.
+    """
     normals, ratios, weights, groups = _cells(evidence)
+    usual = DEFAULT_DIRECTION if sun is None else sun
     if len(weights) < 24:
         notes.append("The person shows too little to read the light off: a soft light from above is used.")
-        return _Light(unit(DEFAULT_DIRECTION[None])[0], 0.55, 0.55, 0.25, 0.85)
+        return _Light(unit(usual[None])[0], 0.55, 0.55, 0.25, 0.85)
     best_cost, best = _search(normals, ratios, weights)
     for _ in range(2):
         # A group that is only seen on the shadow side is not darker by nature: find its albedo under the light found.
@@ -220,9 +236,10 @@ def _fit_light(evidence: _Evidence, notes: list[str]) -> _Light:
     explained = 1.0 - best_cost / max(flat, 1e-9)
     if explained < 0.08:
         notes.append(
-            "Brightness on the person hardly follows its shape: the light is taken as mostly soft, from above."
+            "Brightness on the person hardly follows its shape: the light is taken as mostly soft, from "
+            + ("above." if sun is None else "the sun.")
         )
-        direction, softness = unit((0.5 * direction + unit(DEFAULT_DIRECTION[None])[0])[None])[0], 0.9
+        direction, softness = unit((0.5 * direction + unit(usual[None])[0])[None])[0], 0.9
     return _regularized(direction, shares, softness)
 
 
@@ -265,7 +282,7 @@ def _cells(evidence: _Evidence) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.
     if len(colors) < 4 * GROUP_PIXELS:
         return empty
     bright = luminance(np.ascontiguousarray(colors[None]))[0]
-    groups = _color_groups(colors, bright)
+    groups = color_groups(colors, bright)
     found_normals, ratios, weights, owners = [], [], [], []
     for group in range(COLOR_GROUPS):
         member = np.flatnonzero(groups == group)
@@ -286,33 +303,6 @@ def _cells(evidence: _Evidence) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.
         return empty
     cells = np.array(found_normals, np.float32), np.array(ratios, np.float32), np.array(weights, np.float32)
     return (*cells, np.array(owners))
-
-
-def _color_groups(colors: np.ndarray, bright: np.ndarray) -> np.ndarray:
-    """(M,) int: groups of like chromaticity and, less so, brightness."""
-    total = colors.sum(axis=1, keepdims=True) + 0.02
-    features = np.concatenate(
-        [HUE_WEIGHT * colors[:, :2] / total, BRIGHTNESS_WEIGHT * np.log2(bright + 0.01)[:, None]], axis=1
-    )
-    step = max(1, len(features) // 6000)
-    cv2.setRNGSeed(0)
-    criteria = (cv2.TERM_CRITERIA_EPS + cv2.TERM_CRITERIA_MAX_ITER, 20, 1e-3)
-    _, _, centres = cv2.kmeans(
-        np.ascontiguousarray(features[::step], np.float32), COLOR_GROUPS, None, criteria, 2, cv2.KMEANS_PP_CENTERS
-    )
-    return _merged(centres)[np.argmin(((features[:, None] - centres[None]) ** 2).sum(axis=2), axis=1)]
-
-
-def _merged(centres: np.ndarray) -> np.ndarray:
-    """(G,) int: one number for groups of one hue whose brightness forms a chain: the light and dark side of one cloth."""
-    number = np.arange(len(centres))
-    for first in range(len(centres)):
-        for second in range(first):
-            hue = float(np.linalg.norm(centres[first, :2] - centres[second, :2]))
-            stops = abs(float(centres[first, 2] - centres[second, 2])) / BRIGHTNESS_WEIGHT
-            if hue < SAME_HUE and stops < SAME_CLOTH_STOPS:
-                number[number == number[first]] = number[second]
-    return number
 
 
 def _candidates() -> np.ndarray:

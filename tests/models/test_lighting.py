@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from core.types import BodyMesh
+from models.body.cast_shadow import Sun
 from models.body.embree import RayScene, rasterize
 from models.body.figure import vertex_normals
 from models.body.lighting import LookSample, estimate_shot_look
@@ -91,3 +92,41 @@ def test_the_same_pictures_give_the_same_look() -> None:
     first, second = (estimate_shot_look([sample(light, SKIN, BLUE)], INTRINSICS).look for _ in range(2))
     np.testing.assert_array_equal(first.light_direction, second.light_direction)
     assert first.exposure == second.exposure
+
+
+def test_the_cast_of_the_camera_is_read_off_the_skin() -> None:
+    """A shot with a warm cast lights the avatar warmly, a cold one coldly: its clothes keep their colours under it."""
+    light = np.array([0.0, -0.8, -0.6])
+    warm, cold = (
+        estimate_shot_look([sample(light, SKIN * cast, BLUE * cast)], INTRINSICS).look
+        for cast in (np.array([1.2, 1.0, 0.75]), np.array([0.85, 1.0, 1.25]))
+    )
+    assert warm.light[0] / warm.light[2] > 1.3 * cold.light[0] / cold.light[2]
+
+
+def test_a_lifted_black_is_haze() -> None:
+    light = np.array([0.0, -0.8, -0.6])
+    clear = sample(light, SKIN, BLACK)
+    misty = LookSample(np.maximum(clear.rgb, 60), clear.mask, clear.mesh, clear.landmarks)
+    assert estimate_shot_look([misty], INTRINSICS).look.haze.min() > 0.02
+    assert estimate_shot_look([clear], INTRINSICS).look.haze.max() < 0.02
+
+
+SUN = Sun(np.array([0.6, -0.5, 0.62], np.float32), 0.5, np.array([1.1, 1.0, 0.9], np.float32), 0.07, 0.6)
+
+
+def test_the_sun_casts_the_shadow_and_the_person_tells_its_own_light() -> None:
+    person = [sample(np.array([-0.7, -0.5, -0.5]), SKIN, BLUE)]
+    alone, found = (estimate_shot_look(person, INTRINSICS, sun=sun).look for sun in (None, SUN))
+    assert alone.cast_direction is None and found.cast_direction is not None
+    np.testing.assert_allclose(found.cast_direction, SUN.direction, atol=1e-6)
+    assert (found.cast, found.cast_slope) == (pytest.approx(0.5), pytest.approx(0.07))
+    np.testing.assert_allclose(found.cast_tint, SUN.tint)
+    np.testing.assert_array_equal(found.light_direction, alone.light_direction)
+    np.testing.assert_array_equal(found.light, alone.light)
+
+
+def test_where_the_person_tells_nothing_the_light_is_the_suns() -> None:
+    found = estimate_shot_look([], INTRINSICS, sun=SUN)
+    np.testing.assert_allclose(found.look.light_direction, SUN.direction / np.linalg.norm(SUN.direction), atol=1e-6)
+    assert found.notes

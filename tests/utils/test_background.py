@@ -13,7 +13,7 @@ from utils import transforms
 from utils.aligned_median import stack_statistics
 from utils.background import PlateBuilder, PlateFrame, plate_frames
 from utils.removal_mask import grow_by_residual
-from utils.scene_light import membrane
+from utils.scene_light import membrane, seam_difference
 
 SIZE = (240, 160)
 PERSON = (24, 60)
@@ -204,3 +204,24 @@ def test_a_membrane_keeps_what_is_known_and_bridges_the_rest() -> None:
     assert filled.min() >= -0.5
     assert filled.max() <= 30.5
     assert 8 < filled[20, 30] < 22
+
+
+def test_a_contact_shadow_that_the_hole_cuts_does_not_end_there() -> None:
+    scene = scene_picture()
+    hole = np.zeros(scene.shape[:2], bool)
+    hole[20:200, 150:200] = True
+    # A foot's shadow reaches out of the hole to the right, deepest at the foot.
+    rows, columns = np.mgrid[: scene.shape[0], : scene.shape[1]]
+    shadow = 1 - 0.5 * np.exp(-(((columns - 195) / 20) ** 2) - ((rows - 190) / 12) ** 2)
+    source = (scene * shadow[..., None]).astype(np.uint8)
+
+    found = seam_difference(source, scene, hole, np.ones_like(hole))
+
+    edge = np.s_[184:196, 199]
+    before = (scene[edge].astype(float) - source[184:196, 200]).mean()
+    after = (scene[edge] + found[edge] - source[184:196, 200]).mean()
+    assert before > 20
+    assert abs(after) < 0.35 * before
+    assert not found[~hole].any()
+    assert not found[:130].any(), "the correction is for the ground"
+    assert np.abs(found[185:195, 150:175]).max() < 5, "the other side of the hole has no shadow"

@@ -139,3 +139,20 @@ def test_sizes_that_do_not_match_are_refused(shot: tuple[np.ndarray, np.ndarray,
         composite(source, scene, None, removal_mask=removal[:-1], frame=0)
     with pytest.raises(ValueError, match="box"):
         Layer(np.zeros((4, 4, 3), np.uint8), np.zeros((4, 4), np.float32), (0, 0, 5, 4))
+
+
+def test_a_shadow_above_one_gives_light_back_by_channel() -> None:
+    dark = np.full((HEIGHT, WIDTH, 3), 90, np.uint8)
+    layer = disc_layer()
+    lit = np.ones_like(layer.alpha)
+    lit[55:65, 10:50] = 2.0
+    layer = Layer(layer.rgb, np.zeros_like(layer.alpha), layer.box, lit)
+    nothing = np.zeros((HEIGHT, WIDTH), bool)
+    plain = composite(dark, dark, layer, removal_mask=nothing, frame=0)
+    expected = srgb_from_linear(linear_from_srgb(dark) * np.float32(2))[0, 0]
+    assert np.abs(plain[30 + 60, 50 + 30].astype(int) - expected).max() <= 1
+    changed = (plain != dark).any(axis=2)
+    assert changed.sum() == 10 * 40
+    tinted = composite(dark, dark, layer, removal_mask=nothing, frame=0, finish=Finish(shadow_tint=(1.5, 1.0, 0.5)))
+    red, green, blue = tinted[30 + 60, 50 + 30].astype(int)
+    assert red > green == plain[30 + 60, 50 + 30, 1] > blue > 90

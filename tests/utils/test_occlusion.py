@@ -155,3 +155,77 @@ def test_frames_must_come_in_order() -> None:
         finder.occluders(3)
     finder.finish()
     assert finder.occluders(3) is None
+
+
+def pass_rod(width: int, *, masked: bool, in_front: bool = False, pan: int = 0, frames: int = 60) -> OcclusionFinder:
+    """Like :func:`walk_past`, with a rod of ``width`` pixels, grain, and a detector that may not see the rod."""
+    world = scene(False, WIDTH + pan * frames)
+    world[:, 150 : 150 + width] = (70, 66, 60)
+    H = np.tile(np.eye(3), (frames - 1, 1, 1))
+    H[:, 0, 2] = -pan
+    camera = CameraPath(H, np.tile(np.eye(3), (frames, 1, 1)), np.ones(frames - 1, np.float32))
+    finder = OcclusionFinder(camera, (WIDTH, HEIGHT), rate=30, height_px=PERSON)
+    random = np.random.default_rng(0)
+    for t in range(frames):
+        plate = np.ascontiguousarray(world[:, pan * t : pan * t + WIDTH])
+        points = landmarks_at(60 + 4.0 * t - pan * t, 14 * np.sin(t / 4))
+        person = silhouette(points)
+        visible = person.copy()
+        if not in_front:
+            visible[:, 150 - pan * t : 150 - pan * t + width] = False
+        source = plate.copy()
+        source[visible] = (190, 40, 60)
+        noisy = cv2.GaussianBlur(source, (0, 0), 0.5) + random.normal(0, 2, source.shape)
+        source = np.clip(noisy, 0, 255).astype(np.uint8)
+        finder.feed(t, source, cv2.GaussianBlur(plate, (0, 0), 0.5), person if masked else visible, points)
+    finder.finish()
+    return finder
+
+
+@pytest.mark.parametrize("masked", [True, False])
+@pytest.mark.parametrize("pan", [0, 1])
+@pytest.mark.parametrize("width", [3, 4, 7])
+def test_a_thin_rod_is_found(width: int, pan: int, masked: bool) -> None:
+    """From 2.5 % of the person's height on, whether the detector leaves it out of the mask or not."""
+    found = pass_rod(width, masked=masked, pan=pan).occluders(26)
+    assert found is not None
+    left = 150 - pan * 26
+    body = np.s_[55:165]
+    assert (found[body, left : left + width] > 0.5).mean() > 0.85
+    outside = np.delete(found[body], np.s_[left - 2 : left + width + 2], axis=1)
+    assert (outside > 0.5).mean() < 0.02
+
+
+@pytest.mark.parametrize("width", [3, 7])
+def test_a_rod_behind_the_person_is_no_occluder(width: int) -> None:
+    finder = pass_rod(width, masked=True, in_front=True)
+    assert all(finder.occluders(t) is None for t in range(60))
+
+
+@pytest.mark.parametrize("with_ball", [True, False])
+def test_what_passes_in_front_is_told(with_ball: bool) -> None:
+    """A ball flies past before the body: it is no part of the scene, so it is not kept in front, but the frames are named."""
+    frames = 40
+    plate = scene(False)
+    still = CameraPath(
+        np.tile(np.eye(3), (frames - 1, 1, 1)), np.tile(np.eye(3), (frames, 1, 1)), np.ones(frames - 1, np.float32)
+    )
+    finder = OcclusionFinder(still, (WIDTH, HEIGHT), rate=30, height_px=PERSON)
+    covered = np.zeros(frames, bool)
+    for t in range(frames):
+        points = landmarks_at(150 + 0.5 * t, 6 * np.sin(t / 4))
+        person = silhouette(points)
+        ball = np.zeros((HEIGHT, WIDTH), np.uint8)
+        if with_ball:
+            cv2.circle(ball, (20 + 8 * t, 85), 12, 1, -1)
+        visible = person & (ball == 0)
+        covered[t] = (person & (ball > 0)).sum() > 300
+        source = plate.copy()
+        source[visible] = (190, 40, 60)
+        source[ball > 0] = (60, 230, 240)
+        finder.feed(t, source, plate, visible, points)
+    finder.finish()
+    found = finder.passing()
+    assert found.any() == with_ball
+    assert not (found & ~cv2.dilate(covered[None].astype(np.uint8), np.ones((1, 5)))[0].astype(bool)).any()
+    assert all(finder.occluders(t) is None for t in range(frames))

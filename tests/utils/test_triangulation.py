@@ -132,8 +132,9 @@ def test_any_single_view_may_be_anything(seed: int, view: int) -> None:
     pixels = seen_by(cameras, world, noise=0.5, seed=seed)
     pixels[view] = random.uniform((0, 0), (1280, 720), pixels[view].shape)
     found = triangulate(cameras, pixels)
-    # Now and then nonsense lies near the truth by chance: then it may pull, but only so far as it is near.
-    assert off_by(found.points, world).max() < 60
+    # Now and then nonsense lies near the truth by chance: then it may pull, but only so far as it is near. A view is trusted
+    # to 20 pixels, which are 80 mm here, and more along the others' rays.
+    assert off_by(found.points, world).max() < 150
     assert np.median(off_by(found.points, world)) < 6
 
 
