@@ -7,7 +7,7 @@ PYTHON ?= $(shell for p in python3.12 python3.11 python3; do \
 BIN := $(VENV)/bin
 export PYTHONUNBUFFERED = 1
 
-.PHONY: help setup app demo test lint types chromium gltf-validator unit measure bench bench-gpu thumbnails clean
+.PHONY: help setup app demo test lint types chromium gltf-validator unit measure bench bench-gpu thumbnails gallery clean
 
 help:  ## Show this list.
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 16
@@ -50,8 +50,8 @@ gltf-validator: $(VENV)/.dev  ## Install the validator of exported GLB files, wh
 unit: $(VENV)/.dev chromium gltf-validator  ## The tests, on real parts.
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term
 
-measure: $(VENV)/.dev  ## Measure replace and mesh on known scenes and the footage in ../shared; takes long.
-	@missed=; for name in measure mesh_truth gymnast mesh_footage; do \
+measure: $(VENV)/.dev  ## Measure replace, its avatars and mesh on known scenes and the footage in ../shared; takes long.
+	@missed=; for name in measure wardrobe mesh_truth gymnast mesh_footage; do \
 		$(BIN)/python benchmarks/$$name.py || missed="$$missed $$name"; done; \
 		test -z "$$missed" || { echo "Not all is reached, or not all ran:$$missed" >&2; exit 1; }
 
@@ -66,6 +66,9 @@ bench-gpu: $(VENV)/.dev  ## Time the diffusion engines on a graphics card, with 
 
 thumbnails: $(VENV)/.dev  ## Draw the avatars' pictures anew.
 	$(BIN)/python scripts/make_thumbnails.py
+
+gallery: $(VENV)/.dev  ## Draw the gallery's sheets and page anew, on the footage in ../shared; takes long.
+	$(BIN)/python scripts/make_gallery.py
 
 clean:  ## Remove the environment and all caches.
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .coverage
