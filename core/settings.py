@@ -108,10 +108,15 @@ class ReplaceSettings(Settings):
         "avatar", "What draws the new person: avatar, controlnet, wan-animate or passthrough.", group="who"
     )
     avatar: str = setting(
-        "alex", "Avatar for the avatar engine: a name from assets/avatars or a YAML file.", group="who"
+        "alex",
+        "Avatar for the avatar engine: a name from assets/avatars, random-N for somebody random, or a YAML file.",
+        group="who",
     )
     reference: Path | None = setting(
-        None, "Picture of the person to put in, for engines that take one.", group="who", label="Reference image"
+        None,
+        "Picture of the person to put in; the avatar engine wants one person from head to feet.",
+        group="who",
+        label="Reference image",
     )
     checkpoint: str | None = setting(None, "Weights for the engine, where it has a choice.", group="who")
     prompt: str = setting("", "Text that describes the new person, for engines that read one.", group="who")
@@ -145,6 +150,16 @@ class ReplaceSettings(Settings):
     )
     fit: Literal["quick", "thorough", "best"] = _FIT
     focal_length: float | None = _FOCAL_LENGTH
+    face: Literal["auto", "off"] = setting(
+        "auto",
+        "Mouth, eyes and brows follow the person's where the face is large enough; off leaves them at rest.",
+        group="survey",
+    )
+    hands: Literal["auto", "off"] = setting(
+        "auto",
+        "Fingers follow the person's where the hands are large enough; off leaves them relaxed.",
+        group="survey",
+    )
     occluders: bool = setting(
         True, "Keep what stands in front of the person in front of the new one.", group="survey", label="Keep occluders"
     )
@@ -209,9 +224,9 @@ class ReplaceSettings(Settings):
     edge_samples: int = setting(4, "Rays through each pixel on the avatar's edges.", group="perform", ge=1, le=16)
     shadow_rays: int = setting(1, "Rays towards the light for each point of the avatar.", group="perform", ge=0, le=16)
     occlusion_rays: int = setting(16, "Rays for the avatar's ambient occlusion.", group="perform", ge=0, le=64)
-    shutter: float = setting(
-        0.4,
-        "Share of the frame time that the shutter is open: length of the motion blur.",
+    shutter: float | None = setting(
+        None,
+        "Share of the frame time that the shutter is open: length of the motion blur. Empty reads it off the footage.",
         group="perform",
         ge=0,
         le=1,

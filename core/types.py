@@ -264,6 +264,39 @@ class FootContacts:
 
 
 @dataclass(frozen=True)
+class BodyDetails:
+    """What the face and the hands of a body do through the clip. Trust is 0 where they were not followed."""
+
+    expression: np.ndarray
+    """(T, A) float32, 0..1: how strong each facial action is; 0 is the neutral face."""
+    action_names: tuple[str, ...]
+    """Names of the A facial actions."""
+    gaze: np.ndarray
+    """(T, 2, 2) float32, radians: left and right eye, to the subject's left and up, against straight ahead of the head."""
+    fingers: np.ndarray
+    """(T, 2, 5, 4) float32, radians: left and right hand, thumb first; bend of three joints and spread of the first."""
+    face_trust: np.ndarray
+    """(T,) float32, 0..1."""
+    hand_trust: np.ndarray
+    """(T, 2) float32, 0..1: left and right."""
+
+    def __post_init__(self) -> None:
+        count = len(self.face_trust)
+        _shape("expression", self.expression, count, len(self.action_names))
+        _shape("gaze", self.gaze, count, 2, 2)
+        _shape("fingers", self.fingers, count, 2, 5, 4)
+        _shape("hand_trust", self.hand_trust, count, 2)
+
+    def __len__(self) -> int:
+        return len(self.face_trust)
+
+    def at(self, frames: np.ndarray) -> BodyDetails:
+        """The details of the given frames, (N,) int."""
+        rows = ("expression", "gaze", "fingers", "face_trust", "hand_trust")
+        return replace(self, **{name: getattr(self, name)[frames] for name in rows})
+
+
+@dataclass(frozen=True)
 class BodyParams:
     """A fitted body through the clip. Vertices are made from these on demand."""
 
@@ -286,9 +319,12 @@ class BodyParams:
     """(T,) bool: frames that were fitted."""
     scale: float = 1.0
     """Uniform scale of the body; depth and scale trade off in one view, so this is 1 unless the user says otherwise."""
+    details: BodyDetails | None = None
+    """What face and hands do, where they were followed."""
 
     def __post_init__(self) -> None:
         count, joints = len(self.valid), len(self.joint_names)
+        _check(self.details is None or len(self.details) == count, "details: not as many frames as the body has")
         _shape("rotations", self.rotations, count, joints, 3)
         _shape("translation", self.translation, count, 3)
         _shape("intrinsics", self.intrinsics, 3, 3)
@@ -309,6 +345,7 @@ class BodyParams:
             translation=self.translation[frames],
             keypoints=self.keypoints[frames],
             valid=self.valid[frames],
+            details=None if self.details is None else self.details.at(frames),
         )
 
 
@@ -348,10 +385,22 @@ class ShotLook:
     """Standard deviation of the footage's noise, sRGB levels (0..255)."""
     blur: float
     """Standard deviation of the footage's edge blur in pixels."""
+    shutter: float | None = None
+    """Share of the frame time that the shutter is open, 0..1, where the footage shows it."""
+    cast: float = 0.0
+    """Share of the ground's light that the person's cast shadow takes in full sun; 0 where no cast shadow was seen."""
+    cast_direction: np.ndarray | None = None
+    """(3,) float32, unit vector in camera axes towards the sun that casts it; ``None`` where no cast shadow was seen. The
+    light on the person is fitted by itself: leaves and walls give it other light than the ground."""
+    cast_slope: float = 0.05
+    """Radius of the sun as a slope: how far the shadow's edge spreads for each metre from its caster."""
+    cast_tint: np.ndarray = field(default_factory=lambda: np.ones(3, np.float32))
+    """(3,) float32 exponents of the loss of light in the cast shadow by channel, mean 1."""
 
     def __post_init__(self) -> None:
-        for name in ("light_direction", "light", "sky", "ground", "haze"):
+        for name in ("light_direction", "light", "sky", "ground", "haze", "cast_tint"):
             _shape(name, getattr(self, name), 3)
+        _check(self.cast <= 0 or self.cast_direction is not None, "cast: no direction of the sun that casts the shadow")
 
 
 @dataclass(frozen=True)
@@ -393,9 +442,15 @@ class GenerationRequest:
     give them back as they are and continue from them; others get none."""
     landmarks: np.ndarray | None = None
     """(N, 33, 4) float32, the person's landmarks in crop pixels: x, y, z, visibility."""
+    ground: np.ndarray | None = None
+    """(N,) float32: y of the ground, metres, camera axes, as the heels and toes of ``body`` touch it over half a second."""
+    sunlit: np.ndarray | None = None
+    """(N, H, W) float32, 0..1: share of the ground's light that a cast shadow takes away, where the shot has a sun."""
 
     def __post_init__(self) -> None:
         count, height, width = self.masks.shape
+        if self.sunlit is not None:
+            _shape("sunlit", self.sunlit, count, height, width)
         if self.given is not None:
             _check(0 < len(self.given) <= count, f"{len(self.given)} frames are given of {count}")
             _shape("given", self.given, len(self.given), height, width, 3)

@@ -200,7 +200,7 @@ ENGINES: dict[str, EngineEntry] = {
             "draws the fitted body as a dressed figure; CPU or GPU, nothing to download",
             _avatar,
             _avatar_capabilities,
-            takes=("avatar",),
+            takes=("avatar", "reference"),
             settings=("edge_samples", "shadow_rays", "occlusion_rays"),
             missing=_avatar_missing,
             note=_avatar_note,

@@ -11,7 +11,7 @@ from pathlib import Path
 from core.errors import InputError, ResourceError
 from core.settings import ReplaceSettings
 from models import weights
-from models.body.wardrobe import AVATAR_FOLDER, list_avatars
+from models.body.wardrobe import AvatarSpec, list_avatars, load_avatar, seed_of
 from models.registry import ENGINES, Missing, engine_entry
 from models.weights.store import CHECKPOINT_FOLDER
 from models.weights.tensors import check_safetensors
@@ -49,7 +49,7 @@ class EngineCard:
 
 @dataclass(frozen=True)
 class AvatarCard:
-    """One avatar that comes with the program."""
+    """One avatar."""
 
     name: str
     """What goes into ``settings.avatar``."""
@@ -57,8 +57,6 @@ class AvatarCard:
     """Its name for people to read."""
     description: str
     """One line that says who it is."""
-    thumbnail: Path
-    """Its picture, a PNG."""
 
 
 def engines() -> tuple[EngineCard, ...]:
@@ -167,12 +165,21 @@ def avatars() -> tuple[AvatarCard, ...]:
     InputError
         An avatar's file is not right; the message names the file and the field.
     """
-    return tuple(
-        AvatarCard(
-            spec.name,
-            spec.title or spec.name.capitalize(),
-            spec.description,
-            AVATAR_FOLDER / f"{spec.name}.png",
-        )
-        for spec in list_avatars()
-    )
+    return tuple(_avatar_card(spec) for spec in list_avatars())
+
+
+def avatar(name: str) -> AvatarCard | None:
+    """The avatar that a name means over the network: one that comes with the program, or ``random-N``.
+
+    Raises
+    ------
+    InputError
+        An avatar's file is not right; the message names the file and the field.
+    """
+    if seed_of(name) is not None:
+        return _avatar_card(load_avatar(name))
+    return next((card for card in avatars() if card.name == name), None)
+
+
+def _avatar_card(spec: AvatarSpec) -> AvatarCard:
+    return AvatarCard(spec.name, spec.title or spec.name.capitalize(), spec.description)

@@ -206,11 +206,23 @@ def _avatars() -> Finding:
     return Finding("avatars", bool(names), ", ".join(names) or "none in assets/avatars")
 
 
+def _garments() -> Finding:
+    """Garments from files are checked by name only: reading all of a pack would take minutes."""
+    from models.body.wardrobe import garment_names, wardrobe_folders
+
+    try:
+        names, folders = garment_names(), wardrobe_folders()
+    except UnderstudyError as error:
+        return Finding("garments", False, error.message, error.hint, needed=False)
+    found = f"{len(names)} from files, in {', '.join(map(str, folders))}" if names else "those that are built in"
+    return Finding("garments", True, found, needed=False)
+
+
 def _weights() -> Finding:
     from pipelines import weights
 
     ready = weights.ready()
-    remedy = "" if ready else "Only the diffusion engines and the smplx body need some: python app.py weights list."
+    remedy = "" if ready else "For the diffusion engines, the smplx body and more clothes: python app.py weights list."
     return Finding("weights", bool(ready), ", ".join(ready) or "none", remedy, needed=False)
 
 
@@ -233,6 +245,7 @@ def _findings() -> Iterator[Finding]:
     if all(finding.ok for finding in modules):
         yield _encoder()
         yield _avatars()
+        yield _garments()
         yield _body_cache()
         yield _licensed_body()
         yield _mesh_drawing()

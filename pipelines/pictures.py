@@ -30,3 +30,9 @@ def jpeg(picture: np.ndarray, quality: int = 85) -> bytes:
     """(H, W, 3) uint8 as JPEG."""
     _, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     return data.tobytes()
+
+
+def png(picture: np.ndarray) -> bytes:
+    """(H, W, 3) uint8 as PNG."""
+    _, data = cv2.imencode(".png", picture[..., ::-1])
+    return data.tobytes()

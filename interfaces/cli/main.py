@@ -8,7 +8,7 @@ import traceback
 from collections.abc import Callable
 
 from core.errors import UnderstudyError
-from interfaces.cli import doctor, mesh, preview, replace, resume, web, weights
+from interfaces.cli import avatars, doctor, mesh, preview, replace, resume, web, weights
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -23,7 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--debug", action="store_true", help="show the whole traceback of an error")
     web.add_options(parser)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND")
-    for module in (replace, mesh, preview, resume, weights, doctor):
+    for module in (replace, mesh, preview, avatars, resume, weights, doctor):
         module.add_command(commands)
     return parser
 

@@ -30,7 +30,8 @@ def add_command(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     pulling = actions.add_parser(
         "pull",
         help="fetch sets; what was cut off goes on where it stopped",
-        description="Fetch sets from the Hugging Face hub. Exit code 3 where that is not possible.",
+        description="Fetch sets from the Hugging Face hub, and the wardrobe from GitHub. Exit code 3 where that is not "
+        "possible.",
     )
     pulling.add_argument("names", nargs="+", metavar="NAME", help="a set, as `weights list` names it")
     pulling.add_argument("--yes", action="store_true", help="fetch more than 10 GB without being asked")

@@ -62,18 +62,19 @@ def check_names(settings: ReplaceSettings | MeshSettings) -> None:
     Raises
     ------
     SettingError
-        ``avatar`` is none of the shipped ones, or ``checkpoint`` none of the engine's; for a mesh, any setting is a file.
+        ``avatar`` is none of the shipped ones and no ``random-N``, or ``checkpoint`` none of the engine's; for a mesh, any
+        setting is a file.
     """
     if isinstance(settings, MeshSettings):
         given = next((name for name in file_settings(MeshSettings) if getattr(settings, name) is not None), None)
         if given is not None:
             raise SettingError(given, f"The setting {given} cannot be a path on the server.", "Use the command line.")
         return
-    from pipelines.catalogue import avatars, engines
+    from pipelines.catalogue import avatar, avatars, engines
 
-    names = [card.name for card in avatars()]
-    if settings.avatar not in names:
-        raise SettingError("avatar", "There is no such avatar.", f"Avatars: {', '.join(names)}.")
+    if avatar(settings.avatar) is None:
+        names = ", ".join(card.name for card in avatars())
+        raise SettingError("avatar", "There is no such avatar.", f"Avatars: {names}; or random-N, N being any number.")
     offered = next((card.checkpoints for card in engines() if card.name == settings.engine), ())
     if settings.checkpoint and settings.checkpoint not in offered:
         raise SettingError(

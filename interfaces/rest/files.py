@@ -15,7 +15,7 @@ from interfaces.jobs.status import JobStatus, display_name
 class RunFile:
     """A file of a finished run, or a folder that is sent as a zip."""
 
-    kind: Literal["video", "export", "page", "data"]
+    kind: Literal["video", "export", "page", "data", "picture"]
     name: str
     """Last part of its address."""
     label: str
@@ -34,6 +34,8 @@ _REPLACE = (
     RunFile("video", "comparison", "Side by side", "comparison.mp4", "comparison", "comparison.mp4"),
     RunFile("page", "report", "Quality report", "report.html", "report", "report.html"),
 )
+#: With the avatar engine and a photo.
+_FIGURE = RunFile("picture", "figure", "The person of the photo", "reference-figure.jpg", "figure", "figure.jpg")
 _MESH = (
     RunFile("page", "report", "Quality page", "quality.html", "report", "quality.html"),
     RunFile("data", "quality", "Figures (JSON)", "quality.json", "quality", "quality.json"),
@@ -47,6 +49,7 @@ MEDIA_TYPES = {
     ".json": "application/json",
     ".glb": "model/gltf-binary",
     ".csv": "text/csv",
+    ".jpg": "image/jpeg",
     ".bvh": "text/plain",
 }
 
@@ -55,7 +58,8 @@ def files_of(record: Mapping[str, Any]) -> tuple[RunFile, ...]:
     """All files that a run with this ``run.json`` has when it is done."""
     settings = record["settings"]
     if record["kind"] == "replace":
-        return tuple(file for file in _REPLACE if file.name != "comparison" or settings.get("comparison"))
+        files = tuple(file for file in _REPLACE if file.name != "comparison" or settings.get("comparison"))
+        return (*files, _FIGURE) if settings["engine"] == "avatar" and settings.get("reference") else files
     if record["kind"] != "mesh":
         return ()
     # Loading this takes half a second, which servers without meshes need not wait for.

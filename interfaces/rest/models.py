@@ -16,7 +16,7 @@ Side = Annotated[int, Field(ge=1, le=2**16)]
 class ResultFile(BaseModel):
     """A file that a finished run gives."""
 
-    kind: Literal["video", "export", "page", "data"]
+    kind: Literal["video", "export", "page", "data", "picture"]
     name: str = Field(description="Its name among those of its kind, e.g. `overlay` or `glb`.")
     label: str = Field(description="What it is.")
     address: str = Field(description="Where to get it; `?download=1` sends it as a file to be saved.")

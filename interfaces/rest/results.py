@@ -82,6 +82,15 @@ def router(services: Services) -> APIRouter:
         return finished(id, "report", download, {"Content-Security-Policy": REPORT_POLICY})
 
     @routes.get(
+        "/runs/{id}/figure", summary="The person made from a photo", response_class=FileResponse,
+        responses={**_JPEG, **responses(404, 409)},
+    )  # fmt: skip
+    def figure(id: str, download: bool = _DOWNLOAD) -> Response:
+        """The photo, and beside it the figure from the front, the side and behind: replacements with the avatar engine and
+        a reference picture have it."""
+        return finished(id, "figure", download)
+
+    @routes.get(
         "/runs/{id}/videos/{name}", summary="A video of a mesh", response_class=FileResponse,
         responses={**_VIDEO, **responses(404, 409, 422)},
     )  # fmt: skip

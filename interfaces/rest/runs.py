@@ -32,7 +32,10 @@ TEXTS = {
     "settings": "JSON object of settings that differ from the preset's; GET /settings describes them.",
     "name": "What to call the clip; the file's name where it is left out.",
 }
-FILES = {"clip": "The video.", "reference": "Picture of the person to put in, for engines that take one."}
+FILES = {
+    "clip": "The video.",
+    "reference": "Picture of the person to put in; the avatar engine wants one person from head to feet.",
+}
 
 
 def settings_of(form: Form, kind: type[S]) -> tuple[str, S]:

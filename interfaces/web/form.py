@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,24 @@ from core.settings import ReplaceSettings, make_settings
 from interfaces.settings_from import DEFAULT_PRESET
 from interfaces.web.advanced import CUSTOM, Advanced, SettingsForm
 from interfaces.web.parts import choice_cards, error_notice, heading, notice
-from pipelines.catalogue import AvatarCard, EngineCard, add_checkpoint, avatars, engines, unread_settings
+from pipelines.catalogue import AvatarCard, EngineCard, add_checkpoint, avatar, avatars, engines, unread_settings
 
 ADVANCED = Advanced(
     ReplaceSettings,
     elsewhere=("engine", "avatar", "reference", "checkpoint", "prompt", "negative_prompt"),
     kept=("seed", "person"),
 )
+#: How many random people the page chooses from: few enough that a name can be remembered.
+SEEDS = 10_000
 #: Inputs of step 2 that some engines read and others do not.
 PART = ("avatar", "reference", "checkpoint", "prompt", "negative_prompt")
 
 _REFERENCE_HELP = "A picture of the person to put in. Where there is none, the avatar above stands for one."
+#: The same for the avatar engine, which makes a figure of the picture.
+_PHOTO_HELP = (
+    "Or a photo of one person from head to feet, seen from the front. The figure wears what the photo shows; its back is "
+    "made up from its front. The avatar above is not read then."
+)
 _CHECKPOINT_HELP = (
     "Any of Stable Diffusion 1.5, as <code>.safetensors</code>: other kinds of file can run code when they are read. "
     "Those in the folder <code>checkpoints</code> of the weights are listed when the engine is chosen."
@@ -48,17 +56,15 @@ class Form(SettingsForm):
             self.widgets["engine"] = choice_cards(
                 "Engine", [engine_card(card) for card in cards], first.name, elem_id="us-engine", look="pair"
             )
-        people = avatars()
         self.widgets["avatar"] = choice_cards(
             "Avatar",
-            [avatar_card(card) for card in people],
+            avatar_cards(),
             ReplaceSettings().avatar,
             elem_id="us-avatar",
             look="gallery",
         )
-        self.reference_help = gr.HTML(
-            f'<p class="us-soft">{_REFERENCE_HELP}</p>', apply_default_css=False, elem_id="us-reference-help"
-        )
+        self.random_avatar = gr.Button("Somebody random", size="sm", elem_id="us-random-avatar")
+        self.reference_help = gr.HTML(_reference_help(first.name), apply_default_css=False, elem_id="us-reference-help")
         self.widgets["reference"] = gr.Image(
             label="Reference image",
             type="filepath",
@@ -104,6 +110,7 @@ class Form(SettingsForm):
         shown = {self.widgets[name]: name in engine.takes for name in PART}
         choice = "checkpoint" in engine.takes and len(engine.checkpoints) > 0
         shown[self.widgets["checkpoint"]] = choice
+        shown[self.random_avatar] = "avatar" in engine.takes
         shown[self.reference_help] = {"avatar", "reference"} <= set(engine.takes)
         shown[self.own_checkpoint] = choice and engine.own_checkpoints
         unread = unread_settings(engine.name)
@@ -118,6 +125,9 @@ class Form(SettingsForm):
         updates: dict[Any, dict[str, Any]] = {self.widgets[name]: {"value": v} for name, v in (values or {}).items()}
         for component, visible in self._visible(engine).items():
             updates.setdefault(component, {})["visible"] = visible
+        updates[self.reference_help]["value"] = _reference_help(engine.name)
+        if values and "avatar" in values:
+            updates[self.widgets["avatar"]]["choices"] = avatar_cards(values["avatar"])
         if engine.checkpoints:
             first = {"choices": list(engine.checkpoints), "value": engine.checkpoints[0]}
             checkpoint = self.widgets["checkpoint"]
@@ -127,6 +137,11 @@ class Form(SettingsForm):
     def refresh(self) -> Any:
         """The engines as they stand on this machine now: what was missing may have come."""
         return gr.update(choices=[engine_card(card) for card in engines()])
+
+    def choose_random(self) -> Any:
+        """Add somebody random to the avatars, in place of the one before, and choose them."""
+        name = f"random-{secrets.randbelow(SEEDS)}"
+        return gr.update(choices=avatar_cards(name), value=name)
 
     def take_checkpoint(self, file: str, engine: str) -> dict[Any, Any]:
         """Keep a checkpoint that was brought, and choose it."""
@@ -191,9 +206,9 @@ class Form(SettingsForm):
         engine = engine_named(settings["engine"])
         values["engine"] = engine.name
         # On the command line an avatar may be any file.
-        avatar = Path(str(settings["avatar"])).stem
-        if any(card.name == avatar for card in avatars()):
-            values["avatar"] = avatar
+        name = Path(str(settings["avatar"])).stem
+        if avatar(name) is not None:
+            values["avatar"] = name
         for name in ("prompt", "negative_prompt"):
             values[name] = settings[name]
         if settings.get("checkpoint") in engine.checkpoints:
@@ -234,7 +249,21 @@ def engine_card(card: EngineCard) -> dict[str, Any]:
     }
 
 
+def avatar_cards(chosen: str | None = None) -> list[dict[str, Any]]:
+    """The avatars that come with the program as cards, and ``chosen``, where that is somebody random, before them."""
+    people = list(avatars())
+    more = avatar(chosen) if chosen else None
+    if more is not None and more not in people:
+        people.insert(0, more)
+    return [avatar_card(card) for card in people]
+
+
 def avatar_card(card: AvatarCard) -> dict[str, Any]:
     """An avatar as a card."""
     image = f"avatars/{card.name}/thumbnail"
     return {"value": card.name, "title": card.title, "hover": card.description, "image": image}
+
+
+def _reference_help(engine: str) -> str:
+    """What a picture is for, as HTML."""
+    return f'<p class="us-soft">{_PHOTO_HELP if engine == "avatar" else _REFERENCE_HELP}</p>'

@@ -94,6 +94,9 @@ class ReplaceTab(FormTab):
             trigger_mode="always_last",
             **EVENT,
         )
+        form.random_avatar.click(form.choose_random, None, [form.widgets["avatar"]], **EVENT).then(
+            self.change, [self.footage, *inputs], costs, **EVENT
+        )
         form.checkpoint_upload.upload(
             form.take_checkpoint,
             [form.checkpoint_upload, form.widgets["engine"]],

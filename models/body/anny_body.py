@@ -22,6 +22,8 @@ import numpy as np
 from core.errors import InputError, ModelUnavailable, ResourceError
 from models.body.base import JOINT_NAMES, Progress, RestBody
 from models.body.character import MAX_BONES_PER_VERTEX
+from models.body.expression_actions import facial_actions
+from models.body.fingers import relaxed_curl
 from models.body.landmark_regression import landmark_table
 
 #: Phenotype values of the neutral body. All lie in 0..1: gender 0 male, 1 female; age .33 child, .67 adult, 1 old.
@@ -35,12 +37,12 @@ JOINT_BONES = (
     "upperleg01.L", "lowerleg01.L", "foot.L", "upperleg01.R", "lowerleg01.R", "foot.R",
 )  # fmt: skip
 
-#: Bend of each finger joint of a relaxed hand, radians; the rig's rest pose has straight fingers.
-FINGER_CURL = 0.45
-THUMB_CURL = 0.2
+#: A face at rest, in the package's facial actions: its neutral one has lids that hang over half the iris and corners of the
+#: mouth that droop, and looks tired.
+FACE_AT_REST = {"eyeWideLeft": 0.35, "eyeWideRight": 0.35, "mouthSmileLeft": 0.07, "mouthSmileRight": 0.07}
 
 #: Raised when baking changes, so that bodies of an older version are baked anew.
-CACHE_VERSION = 2
+CACHE_VERSION = 6
 
 
 def cache_folder() -> Path:
@@ -114,28 +116,11 @@ def _few_bones(indices: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np
     return bones.astype(np.int32), kept.astype(np.float32)
 
 
-def _finger_curl(names: tuple[str, ...], parents: np.ndarray, heads: np.ndarray) -> np.ndarray:
-    """(B, 3, 3): every finger joint bent towards the palm about the axis across the knuckles."""
+def _finger_curl(names: tuple[str, ...], heads: np.ndarray) -> np.ndarray:
+    """(B, 3, 3): the fingers of a hand at ease; the rig's rest pose has straight ones."""
     from models.body.articulation import rotation_matrices
 
-    curl = np.zeros((len(names), 3))
-    for side in "LR":
-        index, pinky, wrist = (heads[names.index(f"{name}.{side}")] for name in ("finger2-1", "finger5-1", "wrist"))
-        across = (pinky - index) / np.linalg.norm(pinky - index)
-        forward = (index + pinky) / 2 - wrist
-        palm = np.cross(across, forward) * (1 if side == "L" else -1)
-        palm /= np.linalg.norm(palm)
-        # Fingers bend towards the palm; in the A-pose palms look inwards and down.
-        if palm @ np.array([-1.0 if side == "L" else 1.0, 0.0, -1.0]) < 0:
-            palm = -palm
-        for bone, name in enumerate(names):
-            if not (name.startswith("finger") and name.endswith(f".{side}")):
-                continue
-            thumb = name.startswith("finger1")
-            along = heads[bone] - heads[parents[bone]] if name[8] != "1" else forward
-            axis = np.cross(along / np.linalg.norm(along), palm)
-            curl[bone] = axis / np.linalg.norm(axis) * (THUMB_CURL if thumb else FINGER_CURL)
-    return rotation_matrices(curl).astype(np.float32)
+    return rotation_matrices(relaxed_curl(names, heads)).astype(np.float32)
 
 
 def _drop_intermediate_tables(folder: Path) -> None:
@@ -188,7 +173,9 @@ class AnnyBody:
         progress(0.8, "shaping the body")
         with torch.no_grad():
             output = model(phenotype_kwargs=shape)
-        vertices = output["rest_vertices"][0].numpy()
+        actions = facial_actions(tuple(FACE_AT_REST))
+        relaxed = np.einsum("a,avc->vc", [FACE_AT_REST[name] for name in actions.names], actions.offsets)
+        vertices = output["rest_vertices"][0].numpy() + relaxed
         heads = output["rest_bone_heads"][0].numpy()
         names = tuple(model.bone_labels)
         parents = np.array(model.bone_parents, np.int32)
@@ -215,7 +202,7 @@ class AnnyBody:
             bone_names=names,
             bone_parents=parents,
             bone_heads=heads.astype(np.float32),
-            bone_curl=_finger_curl(names, parents, heads),
+            bone_curl=_finger_curl(names, heads),
             joint_bones=np.array([names.index(JOINT_BONES[joint]) for joint in range(len(JOINT_NAMES))], np.int32),
             landmarks=landmarks,
         )

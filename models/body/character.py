@@ -1,15 +1,18 @@
 """A dressed figure in the rest pose: everything that is needed to pose it and to shade it.
 
 The wardrobe makes characters (``models.body.wardrobe``), the avatar engine draws them. One mesh holds skin, eyes, hair,
-clothes and shoes; every vertex carries its own colour and the index of its surface, so that the mesh needs no pictures
-and no UVs. Procedural detail (weave, knit, pores, strands) is a function of the vertex position in the rest pose, which
-moves with the body and therefore never swims.
+clothes and shoes; every vertex carries its own colour and the index of its surface, so that what the wardrobe makes itself
+needs no pictures and no UVs. Procedural detail (weave, knit, pores, strands) is a function of the vertex position in the
+rest pose, which moves with the body and therefore never swims. Garments of other makers may bring pictures, which lie on
+the mesh by texture coordinates.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
+from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -46,6 +49,20 @@ class Pattern(IntEnum):
 
 
 @dataclass(frozen=True)
+class Texture:
+    """A picture that lies on a surface. It is read when the figure is drawn."""
+
+    path: Path
+    kind: Literal["color", "tint", "normal"]
+    """``color``: sRGB colours that multiply the albedo. ``tint``: only its light and dark, 1 on average, so that the albedo
+    gives the colour. ``normal``: normals in tangent space (red along u, green along v, blue outwards)."""
+    alpha: bool = False
+    """Whether its transparency counts."""
+    opacity: Path | None = None
+    """A picture whose brightness is the opacity, instead of the alpha channel of ``path``."""
+
+
+@dataclass(frozen=True)
 class Surface:
     """How one kind of surface looks. Colours come from ``Character.albedo``; these are the rest."""
 
@@ -63,11 +80,21 @@ class Surface:
     """Relative contrast of the pattern in colour and relief, 0..1."""
     wrinkles: float = 0.0
     """How much the surface folds where the body bends, 0 (tight) to 1 (loose)."""
+    texture: int = -1
+    """Index of its colours in ``Character.textures``; -1 for none."""
+    normal_map: int = -1
+    """Index of its normals in ``Character.textures``; -1 for none."""
+    relief: float = 1.0
+    """Factor on the slopes of the normal map."""
+    opacity: float = 1.0
+    """0..1, factor on the opacity of the texture."""
+    sheet: bool = False
+    """Whether it is a single sheet that is lit from both sides, as hair on cards; the back of any other is an inside."""
 
     def __post_init__(self) -> None:
         if not 0.02 <= self.roughness <= 1.0:
             raise ValueError(f"roughness {self.roughness} is outside 0.02..1")
-        for name in ("specular", "sheen", "subsurface", "pattern_strength", "wrinkles"):
+        for name in ("specular", "sheen", "subsurface", "pattern_strength", "wrinkles", "opacity"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ValueError(f"{name} {getattr(self, name)} is outside 0..1")
 
@@ -108,6 +135,23 @@ class Character:
     occlusion: np.ndarray
     """(V,) float32, 0..1: share of the sky that the figure itself leaves open here in the rest pose, fine detail that a
     coarse occlusion pass misses (eye sockets, nostrils, under a hem, between fingers); 1 = open."""
+    textures: tuple[Texture, ...] = ()
+    """The pictures that ``surfaces`` name."""
+    uv: np.ndarray = field(default_factory=lambda: np.zeros((0, 3, 2), np.float32))
+    """(F, 3, 2) float32, texture coordinates of each face's corners, v upwards; empty (0, 3, 2) without textures."""
+    drape_points: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.float32))
+    """(C, 3) float32, metres, rest pose: control points of hanging cloth (grids, see ``models.body.drape``), then the middles
+    of the balls that it is pushed out of; empty where nothing hangs."""
+    drape_bones: np.ndarray = field(default_factory=lambda: np.zeros((0, 1), np.int32))
+    """(C, K) int32, like ``bone_indices``."""
+    drape_weights: np.ndarray = field(default_factory=lambda: np.zeros((0, 1), np.float32))
+    """(C, K) float32, like ``bone_weights``."""
+    drape_radius: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
+    """(C,) float32, metres: radius of a ball; 0 for cloth."""
+    drape_of: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int32))
+    """(V,) int32: the control point that each vertex follows, -1 for none; empty where nothing hangs."""
+    warnings: tuple[str, ...] = ()
+    """What the user should know of how it was dressed: a texture that is missing."""
 
     def __post_init__(self) -> None:
         count = len(self.vertices)
@@ -131,6 +175,15 @@ class Character:
             have = getattr(self, name).shape
             if have != shape:
                 raise ValueError(f"{name}: shape {have} does not fit {shape}")
+        if self.uv.shape != (len(self.faces) if self.textures else 0, 3, 2):
+            raise ValueError(f"uv: shape {self.uv.shape} does not fit {len(self.textures)} textures")
+        controls = len(self.drape_points)
+        if len(self.drape_of) != (count if controls else 0) or int(self.drape_of.max(initial=-1)) >= controls:
+            raise ValueError(
+                f"drape_of: {len(self.drape_of)} vertices do not fit {count}, or {controls} control points"
+            )
+        if any(max(s.texture, s.normal_map) >= len(self.textures) for s in self.surfaces):
+            raise ValueError(f"a surface names a texture that is not in the table of {len(self.textures)}")
         if int(self.surface.max(initial=0)) >= len(self.surfaces):
             raise ValueError(f"surface index {int(self.surface.max())} is not in the table of {len(self.surfaces)}")
         if int(self.faces.max(initial=0)) >= count:

@@ -6,6 +6,7 @@ before its wavelength comes near the size of a pixel, so that nothing shimmers.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -32,15 +33,15 @@ PATTERN_WAVELENGTH = {
     Pattern.WEAVE: 0.0016,
     Pattern.KNIT: 0.006,
     Pattern.DENIM: 0.0030,
-    Pattern.PORES: 0.0020,
+    Pattern.PORES: 0.0014,
     Pattern.STRANDS: 0.0016,
-    Pattern.LEATHER: 0.008,
+    Pattern.LEATHER: 0.003,
     Pattern.RIBBED: 0.007,
 }
 
-#: Hair: wavelengths across and along the strand in metres, for locks, groups of strands, and strands.
-LOCKS = ((0.018, 0.20), (0.005, 0.10), (0.0016, 0.05))
-LOCK_SLOPES, LOCK_SHADES, LOCK_TINTS = (0.20, 0.14, 0.08), (0.18, 0.18, 0.15), (0.07, 0.12, 0.12)
+#: Hair: wavelengths across the strand in metres, for locks, groups of strands, and strands.
+LOCKS = (0.014, 0.0042, 0.0015)
+LOCK_SLOPES, LOCK_SHADES, LOCK_TINTS = (0.13, 0.12, 0.09), (0.16, 0.18, 0.18), (0.06, 0.10, 0.13)
 #: Mottling of skin: wavelength in metres.
 MOTTLE = 0.030
 
@@ -108,6 +109,72 @@ class Relief:
     """(S,) float32: factor on the albedo, around 1."""
 
 
+#: Places along a strand at which noise is averaged, half a wavelength apart, and the deviation of that mean.
+COMB_TAPS, COMB_DEVIATION = 9, 0.335
+
+
+def combed(points: np.ndarray, along: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Noise that hardly changes along ``along`` (M, 3), unit vectors: averaged over a few waves of it, so that its streaks
+    follow strands however they turn. Otherwise like :func:`noise`."""
+    value, slope = np.zeros(len(points), np.float32), np.zeros((len(points), 3), np.float32)
+    for tap in range(COMB_TAPS):
+        height, rise = noise(points + np.float32(0.5 * (tap - COMB_TAPS // 2)) * along)
+        value += height
+        slope += rise
+    scale = np.float32(1.0 / (COMB_TAPS * COMB_DEVIATION))
+    slope -= np.einsum("ij,ij->i", slope, along)[:, None] * along
+    return value * scale, slope * scale
+
+
+def _ribs(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Ridges one above the other. Like all threads: (M,) height of (M, 3) points in wavelengths, and (M, 3) along which it
+    rises: its gradient times a constant."""
+    phase = 2.0 * np.pi * points[:, 2]
+    slope = np.zeros_like(points)
+    slope[:, 2] = np.cos(phase)
+    return np.sin(phase), slope
+
+
+def _weave(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Threads upwards and across, each over and under the other."""
+    up, across = 2.0 * np.pi * (points[:, 0] + points[:, 1]), 2.0 * np.pi * points[:, 2]
+    slope = np.empty_like(points)
+    slope[:, 0] = slope[:, 1] = 0.7 * np.cos(up) * np.cos(across)
+    slope[:, 2] = -0.7 * np.sin(up) * np.sin(across)
+    return np.sin(up) * np.cos(across), slope
+
+
+def _twill(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Diagonal lines, as on denim."""
+    phase = 2.0 * np.pi * (points[:, 0] + points[:, 1] + points[:, 2])
+    return np.sin(phase), np.repeat(0.6 * np.cos(phase)[:, None], 3, axis=1)
+
+
+def _stitches(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Columns of V-shaped stitches, as on knitting."""
+    column = points[:, 0] + points[:, 1]
+    offset = column - np.floor(column) - 0.5
+    phase = 2.0 * np.pi * (1.3 * points[:, 2] - np.abs(offset))
+    groove = np.cos(2.0 * np.pi * offset)  # deep between the columns
+    wave = np.sin(phase)
+    slope = np.empty_like(points)
+    along = -np.sign(offset) * np.cos(phase) * (0.6 + 0.4 * groove) - 0.4 * np.sin(2.0 * np.pi * offset) * (1.0 + wave)
+    slope[:, 0] = slope[:, 1] = 0.7 * along
+    slope[:, 2] = 0.7 * 1.3 * np.cos(phase) * (0.6 + 0.4 * groove)
+    return (wave + 1.0) * (0.6 + 0.4 * groove) - 0.6, slope
+
+
+#: Threads have edges: their finest wave is this share of their wavelength.
+SHARPNESS = 0.7
+#: How the patterns that have an order are laid.
+THREADS: dict[Pattern, Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]] = {
+    Pattern.RIBBED: _ribs,
+    Pattern.WEAVE: _weave,
+    Pattern.DENIM: _twill,
+    Pattern.KNIT: _stitches,
+}
+
+
 def _visible(wavelength: np.ndarray | float, footprint: np.ndarray) -> np.ndarray:
     """0..1: fades a wave out between four and two pixels of length."""
     return np.clip(wavelength / (2.0 * footprint) - 1.0, 0.0, 1.0).astype(np.float32)
@@ -121,8 +188,6 @@ class DetailModel:
         self._pattern = np.array([s.pattern for s in character.surfaces], np.int64)
         self._strength = character.table("pattern_strength")
         self._wrinkles = character.table("wrinkles")
-        hair = character.vertices[character.material == Material.HAIR]
-        self.hair_centre = hair.mean(axis=0) if len(hair) else np.zeros(3, np.float32)
         self._wavelength = np.array([PATTERN_WAVELENGTH[s.pattern] for s in character.surfaces], np.float32)
 
     def relief(
@@ -199,16 +264,17 @@ class DetailModel:
     ) -> None:
         if len(at) == 0:
             return
-        # Seen from the middle of the head: far from the origin, a slight turn of the strand would stir the noise.
-        points, along = rest[at] - self.hair_centre, strand[at]
-        lengthwise = np.einsum("ij,ij->i", points, along)[:, None] * along
-        for number, (across, length) in enumerate(LOCKS):
-            squeezed = (points - lengthwise) / across + lengthwise / length
-            value, slope = noise(squeezed + 3.7 * number)
+        points, along = rest[at], strand[at]
+        for number, across in enumerate(LOCKS):
             seen = _visible(across, footprint[at])
-            relief.gradient[at] += slope * (seen * LOCK_SLOPES[number])[:, None]
-            relief.cavity[at] += value * seen * LOCK_SHADES[number]
-            relief.tint[at] *= 1.0 + np.clip(value, -2.0, 2.0) * seen * LOCK_TINTS[number]
+            mine = np.flatnonzero(seen > 0)
+            if len(mine) == 0:
+                continue
+            value, slope = combed(points[mine] / np.float32(across) + np.float32(3.7 * number), along[mine])
+            where, share = at[mine], seen[mine]
+            relief.gradient[where] += slope * (share * LOCK_SLOPES[number])[:, None]
+            relief.cavity[where] += value * share * LOCK_SHADES[number]
+            relief.tint[where] *= 1.0 + np.clip(value, -2.0, 2.0) * share * LOCK_TINTS[number]
 
     def _add_mottle(self, relief: Relief, at: np.ndarray, rest: np.ndarray, footprint: np.ndarray) -> None:
         if len(at) == 0:
@@ -224,13 +290,16 @@ class DetailModel:
         kind = surface[at]
         wavelength = self._wavelength[kind]
         points = rest[at] / wavelength[:, None]
-        ribbed = self._pattern[kind] == Pattern.RIBBED
         value, slope = noise(points)
-        if ribbed.any():
-            phase = 2.0 * np.pi * points[ribbed, 2]
-            value[ribbed] = np.sin(phase)
-            slope[ribbed] = 0.0
-            slope[ribbed, 2] = np.cos(phase)
-        seen = self._strength[kind] * _visible(wavelength, footprint[at])
+        finest = wavelength.copy()
+        for pattern, threads in THREADS.items():
+            mine = np.flatnonzero(self._pattern[kind] == pattern)
+            if len(mine):
+                made, lean = threads(points[mine])
+                # Yarn is never quite even.
+                value[mine] = 1.2 * made + 0.35 * value[mine]
+                slope[mine] = lean + 0.35 * slope[mine]
+                finest[mine] *= SHARPNESS
+        seen = self._strength[kind] * _visible(finest, footprint[at])
         relief.gradient[at] += slope * (0.12 * seen)[:, None]
         relief.tint[at] *= 1.0 + 0.20 * np.clip(value, -2.0, 2.0) * seen

@@ -9,6 +9,7 @@ import scipy.sparse as sparse
 
 from models.body.articulation import Skin
 from models.body.character import Character, Material
+from models.body.drape import DrapeModel
 
 #: Length along a hair strand over which its direction is taken, metres.
 STRAND_STEP = 0.01
@@ -67,6 +68,7 @@ class Figure:
         count = len(character.vertices)
         bones = character.bone_indices, character.bone_weights
         self._skin = Skin(character.vertices, *bones, bone_count)
+        self._drape = DrapeModel(character, bone_count)
         self._hair = hair = np.flatnonzero(character.material == Material.HAIR)
         tips = character.vertices[hair] + STRAND_STEP * character.strand[hair]
         self._tips = Skin(tips, bones[0][hair], bones[1][hair], bone_count)
@@ -79,7 +81,10 @@ class Figure:
 
     def skin(self, bone_transforms: np.ndarray) -> np.ndarray:
         """(V, 3) float32: the vertices alone, for motion."""
-        return self._skin(bone_transforms)
+        vertices = self._skin(bone_transforms)
+        if self._drape.active:
+            self._drape.move(vertices, bone_transforms)
+        return vertices
 
     def pose(self, bone_transforms: np.ndarray) -> PosedFigure:
         """Skin the character (linear blend) and find its normals.

@@ -13,11 +13,13 @@ import numpy as np
 
 from core.types import ShotLook
 from models.body.character import Character
-from models.body.detail import DetailModel, noise
+from models.body.detail import DetailModel
 from models.body.embree import Fragments, RayScene, camera_rays, project, rasterize, window_of
 from models.body.figure import Figure, PosedFigure, unit
 from models.body.occlusion import OcclusionModel, frames_around, hemisphere
+from models.body.see_through import SeeThrough, Strata
 from models.body.shading import UP, Samples, SurfaceTable, dot, expose, shade
+from models.body.texture import TextureModel
 
 #: Depth step between neighbouring pixels that counts as an edge, metres.
 DEPTH_STEP = 0.03
@@ -29,10 +31,6 @@ SOFTEST_SHADOW = 0.85
 PLACES = np.array([0, 8, 2, 10, 12, 4, 14, 6, 3, 11, 1, 9, 15, 7, 13, 5])
 #: What the inner side of cloth sees of light, sky and ground, where a sleeve or a hem shows it.
 INSIDE = np.array([0.15, 0.2, 0.2], np.float32)
-#: How far behind a surface a ray that passes through it goes on, metres.
-STEP_BEHIND = 0.0004
-#: Wavelength across the wisps at the fringe of hair, metres.
-WISP = 0.006
 
 
 @dataclass(frozen=True)
@@ -92,9 +90,9 @@ class FigureRenderer:
         self._detail = DetailModel(character)
         self._occlusion = OcclusionModel(character, occlusion_rays) if occlusion_rays else None
         self._subpixels = subpixels(edge_samples)
+        self._orders = Strata.orders(edge_samples)
         self._shadow_rays = shadow_rays
         faces = character.faces
-        self._soft_face = character.softness[faces].max(axis=1) > 0.1
         self._face_surface = character.surface[faces[:, 0]].astype(np.int64)
         self._face_kind = character.layer.astype(np.int64) * 256 + self._face_surface
         still = (
@@ -105,6 +103,9 @@ class FigureRenderer:
             character.strand,
         )
         self._static = np.concatenate(still, axis=1).astype(np.float32)
+        self._textures = TextureModel(character)
+        self._see_through = SeeThrough(character, self._textures, self._static, self._face_surface)
+        self._sheet = np.array([surface.sheet for surface in character.surfaces])
 
     def render(self, posed: PosedFigure, displacement: np.ndarray, view: View, look: ShotLook) -> Layer:
         """Draw one frame. Moves ``scene`` to the pose.
@@ -120,7 +121,7 @@ class FigureRenderer:
         width, height = view.size
         window = window_of(project(view.intrinsics, view.H_crop_source, posed.vertices), view.size)
         centre = rasterize(self.scene, view.intrinsics, view.H_crop_source, view.size, window)
-        edges = self._edges(centre)
+        edges = self._edges(centre, view.focal)
         pixels, hits, weight = self._samples(posed, centre, edges, view)
         picture = np.zeros((height, width, 6), np.float32)
         if len(pixels):
@@ -136,7 +137,7 @@ class FigureRenderer:
         above = 0.5 + 0.5 * dot(posed.normals, UP)
         return np.stack([facing, above, 1.0 - above], axis=1) * self.character.occlusion[:, None]
 
-    def _edges(self, centre: Fragments) -> np.ndarray:
+    def _edges(self, centre: Fragments, focal: float) -> np.ndarray:
         """(H, W) bool: pixels at which something begins or ends."""
         hit = centre.hit
         kind = np.where(hit, self._face_kind[centre.pix_to_face], -1)
@@ -149,8 +150,7 @@ class FigureRenderer:
             first[axis], second[axis] = slice(0, -1), slice(1, None)
             edge[tuple(first)] |= step
             edge[tuple(second)] |= step
-        edge |= hit & self._soft_face[centre.pix_to_face]
-        return edge
+        return edge | self._see_through.edges(centre, focal)
 
     def _samples(
         self, posed: PosedFigure, centre: Fragments, edges: np.ndarray, view: View
@@ -164,40 +164,15 @@ class FigureRenderer:
         points = np.stack([again % width, again // width], axis=1) + np.tile(self._subpixels, (len(at_edge), 1))
         directions = camera_rays(view.intrinsics, view.H_crop_source, points)
         found = self.scene.intersect(np.zeros_like(directions), directions)
-        found = self._through_wisps(posed, found, directions, view)
+        place = (PLACES[(again % width) % 4 + 4 * ((again // width) % 4)] / np.float32(16)).astype(np.float32)
+        strata = Strata(self._orders, np.tile(np.arange(count), len(at_edge)), again, place)
+        found = self._see_through.follow(self.scene, posed, found, directions, strata, view.focal)
         hit = found.hit
         face = np.concatenate([centre.pix_to_face.ravel()[inside], found.pix_to_face[hit]])
         depth = np.concatenate([centre.zbuf.ravel()[inside], found.zbuf[hit]])
         bary = np.concatenate([centre.bary_coords.reshape(-1, 3)[inside], found.bary_coords[hit]])
         weight = np.concatenate([np.ones(len(inside), np.float32), np.full(int(hit.sum()), 1.0 / count, np.float32)])
         return np.concatenate([inside, again[hit]]), Fragments(face, depth, bary), weight
-
-    def _through_wisps(self, posed: PosedFigure, found: Fragments, directions: np.ndarray, view: View) -> Fragments:
-        """Let rays pass between the wisps at the fringe of hair, up to two layers deep."""
-        face, depth, bary = found.pix_to_face.copy(), found.zbuf.copy(), found.bary_coords.copy()
-        for _ in range(2):
-            soft = np.flatnonzero((face >= 0) & self._soft_face[face])
-            if len(soft) == 0:
-                break
-            corners = self.character.faces[face[soft]]
-            weights = bary[soft]
-            rest = np.einsum("sk,skc->sc", weights, self._static[corners])
-            normal = unit(np.einsum("sk,skc->sc", weights, posed.normals[corners]))
-            facing = np.abs(dot(normal, unit(directions[soft])))
-            points, strand = rest[:, :3] - self._detail.hair_centre, rest[:, 8:11]
-            lengthwise = dot(points, strand)[:, None] * strand
-            footprint = depth[soft] / view.focal
-            wisp = np.maximum(WISP, 1.5 * footprint)[:, None]
-            value, _ = noise((points - lengthwise) / wisp + lengthwise / (12 * WISP))
-            gone = soft[value < 3.5 * rest[:, 7] - 2.0 - facing]
-            if len(gone) == 0:
-                break
-            rays = directions[gone]
-            start = rays * (depth[gone] + STEP_BEHIND)[:, None]
-            behind = self.scene.intersect(start, rays)
-            face[gone], bary[gone] = behind.pix_to_face, behind.bary_coords
-            depth[gone] = np.where(behind.hit, behind.zbuf + depth[gone] + STEP_BEHIND, -1.0)
-        return Fragments(face, depth, bary)
 
     def _lit(
         self,
@@ -223,7 +198,13 @@ class FigureRenderer:
         inside_out = dot(posed.face_normals[face], view_direction) < 0
         normal = np.where(inside_out[:, None], -normal, normal)
         surface = self._face_surface[face]
-        relief = self._detail.relief(rest, surface, fold, compression, unit(strand), hits.zbuf / view.focal)
+        footprint = hits.zbuf / np.float32(view.focal)
+        # A pixel covers more of a surface that is seen at a slant; the mean of its two widths keeps it sharp enough.
+        slanted = footprint / np.sqrt(np.clip(dot(normal, view_direction), 0.1, 1.0))
+        relief = self._detail.relief(rest, surface, fold, compression, unit(strand), slanted)
+        lying = face, surface, hits.bary_coords, slanted
+        albedo = self._textures.colors(albedo, *lying)
+        self._textures.add_slopes(relief.gradient, *lying)
         bumped = self._bump(posed, face, corners, normal, relief.gradient)
         samples = Samples(
             normal=bumped,
@@ -232,7 +213,7 @@ class FigureRenderer:
             strand=unit(mixed[:, 21:24]),
             albedo=albedo * relief.tint[:, None],
             surface=surface,
-            openness=np.where(inside_out[:, None], INSIDE, mixed[:, 18:21]),
+            openness=np.where((inside_out & ~self._sheet[surface])[:, None], INSIDE, mixed[:, 18:21]),
             sunlit=self._sunlit(position, normal, pixels, view, look),
             cavity=relief.cavity,
         )

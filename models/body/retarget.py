@@ -13,6 +13,8 @@ import numpy as np
 from core.types import BodyParams
 from models.body.articulation import STRETCHES, landmark_positions, params_transforms, rig_of
 from models.body.base import JOINT_NAMES, SCALE_NAMES, RestBody
+from models.body.expression_eyes import with_gaze
+from models.body.fingers import with_fingers
 
 #: Bones between whose heads a part's size is measured, for parts that are scaled evenly.
 EVEN_PARTS = {
@@ -56,14 +58,22 @@ def matched_shape(avatar: RestBody, fitted: RestBody, shape: dict[str, float]) -
 
 
 def retargeted_transforms(avatar: RestBody, fitted: RestBody, params: BodyParams) -> np.ndarray:
-    """(T, B, 4, 4) float32: the bone transforms of ``avatar`` that follow a body fitted with ``fitted``.
+    """(T, B, 4, 4) float32: the bone transforms of ``avatar`` that follow a body fitted with ``fitted``, eyes and fingers
+    included where they were followed.
 
     What proportions cannot match (the width of a pelvis, the angle at which the arms hang at rest) is a centimetre or
     two at each joint. Each part is moved by what its joint lacks, and the skin between two joints takes up the difference.
     Joints first, then what is seen of them.
     """
-    if avatar is fitted:
-        return params_transforms(avatar, params)
+    transforms = params_transforms(avatar, params) if avatar is fitted else _on_own_build(avatar, fitted, params)
+    if params.details is None:
+        return transforms
+    transforms = with_fingers(avatar, transforms, params.details.fingers, params.details.hand_trust)
+    return with_gaze(avatar, transforms, params.details.gaze)
+
+
+def _on_own_build(avatar: RestBody, fitted: RestBody, params: BodyParams) -> np.ndarray:
+    """(T, B, 4, 4) float32: see :func:`retargeted_transforms`."""
     own = replace(params, shape=matched_shape(avatar, fitted, params.shape))
     transforms = params_transforms(avatar, own)
     target = _joint_positions(fitted, params_transforms(fitted, params))

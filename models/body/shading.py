@@ -23,6 +23,21 @@ SKIN_WRAP = np.array([0.55, 0.22, 0.14], np.float32)
 SKIN_GLOW = np.array([0.05, 0.0, -0.03], np.float32)
 #: Light that has passed through other parts of the figure: share of the ambient light that reaches closed places.
 BOUNCE = 0.45
+#: Hair scatters light among its strands: how far it wraps round the terminator, and how much the relief still tilts it.
+HAIR_WRAP, HAIR_RELIEF = 0.45, 0.55
+#: Cosine below the terminator up to which the renderer tests whether the light is blocked.
+TERMINATOR = 0.15
+#: How much the softness of a light widens its highlight; less on an eye, where even a window is a small bright spot.
+BROADENING, EYE_BROADENING = 0.35, 0.12
+#: The cornea is rounder than the mesh of an eye, so that it mirrors more of what is around; and a spot so small and bright
+#: glares in the camera: factors on the lean of the normal against the view and on the highlight.
+CORNEA, GLINT = 2.2, 5.0
+#: Narrowest highlight of an eye (GGX alpha): a smaller one would fall between the pixels.
+NARROWEST_GLINT = 0.13
+#: ``specular`` of a surface at which hair has the highlights below in full.
+HAIR_SPECULAR = 0.05
+#: Share of the mirror at grazing angles that skin loses to its down and pores, at full ``subsurface``.
+DOWN = 1.1
 #: Widths of the two highlights of hair and how far they are shifted along the strand (Kajiya-Kay with Marschner's shifts).
 HAIR_EXPONENTS, HAIR_SHIFTS, HAIR_STRENGTHS = (60.0, 14.0), (-0.10, 0.14), (0.045, 0.30)
 
@@ -101,7 +116,9 @@ def shade(samples: Samples, table: SurfaceTable, look: ShotLook) -> np.ndarray:
     result += np.where(is_hair, np.float32(0.0), np.float32(1.0))[:, None] * _glossy(samples, table, look, facing)
     hair = np.flatnonzero(is_hair)
     if len(hair):
-        result[hair] += _hair_highlights(samples, look, hair)
+        # The strands of tight curls point everywhere: such hair has a lower ``specular`` than combed hair.
+        gloss = (table.specular[surface[hair]] / HAIR_SPECULAR)[:, None]
+        result[hair] += gloss * _hair_highlights(samples, look, hair)
     return result
 
 
@@ -111,7 +128,13 @@ def _irradiance(samples: Samples, table: SurfaceTable, look: ShotLook) -> tuple[
     cosine = dot(samples.normal, light)
     smooth_cosine = dot(samples.smooth_normal, light)
     wrap = table.subsurface[samples.surface][:, None] * SKIN_WRAP
-    sharp = wrapped(cosine, wrap) * samples.sunlit[:, None]
+    hair = np.flatnonzero(table.material[samples.surface] == Material.HAIR)
+    if len(hair):
+        wrap[hair] = HAIR_WRAP
+        cosine[hair] = smooth_cosine[hair] + HAIR_RELIEF * (cosine[hair] - smooth_cosine[hair])
+    # Farther round than the terminator no shadow is looked for, so the light that wraps there ends before.
+    ends = np.clip(1.0 + smooth_cosine / TERMINATOR, 0.0, 1.0)
+    sharp = wrapped(cosine, wrap) * (samples.sunlit * ends)[:, None]
     relief = (1.2 + cosine) / (1.2 + smooth_cosine)
     broad = samples.openness[:, 0] * np.clip(relief, 0.3, 2.0)
     broad = broad[:, None] * (1.0 + 0.25 * wrap * (1.0 - broad[:, None]))
@@ -138,10 +161,17 @@ def _glossy(samples: Samples, table: SurfaceTable, look: ShotLook, facing: np.nd
     cosine = np.clip(dot(samples.normal, light), 0.0, 1.0)
     half = unit(samples.view + light)
     n_h = np.clip(dot(samples.normal, half), 0.0, 1.0)
+    eye = np.flatnonzero(table.material[surface] == Material.EYE)
+    if len(eye):
+        normal, view = samples.normal[eye], samples.view[eye]
+        along = dot(normal, view)[:, None] * view
+        n_h[eye] = np.clip(dot(unit(along + CORNEA * (normal - along)), half[eye]), 0.0, 1.0)
     v_h = np.clip(dot(samples.view, half), 0.0, 1.0)
     base = table.specular[surface]
     # A broad source gives a broad highlight: widen the lobe instead of sampling the source.
-    alpha = np.clip(roughness**2 + 0.35 * look.softness, 0.02, 1.0)
+    broadening = np.where(table.material == Material.EYE, EYE_BROADENING, BROADENING).astype(np.float32)
+    alpha = np.clip(roughness**2 + broadening[surface] * look.softness, 0.02, 1.0)
+    alpha[eye] = np.maximum(alpha[eye], NARROWEST_GLINT)
     squared = alpha**2
     spread = squared / (np.pi * (n_h**2 * (squared - 1.0) + 1.0) ** 2)
     visibility = 0.5 / np.maximum(
@@ -151,11 +181,17 @@ def _glossy(samples: Samples, table: SurfaceTable, look: ShotLook, facing: np.nd
     fresnel = base + (1.0 - base) * (1.0 - v_h) ** 5
     seen = (1.0 - look.softness) * samples.sunlit + look.softness * np.clip(samples.openness[:, 0], 0.0, 1.0)
     direct = np.pi * spread * visibility * fresnel * cosine * seen
+    # What is mirrored has an edge: beyond it there is no glare on the pupil.
+    lean = np.sqrt(np.clip(1.0 - n_h[eye] ** 2, 0.0, 1.0)) / alpha[eye]
+    direct[eye] *= GLINT * np.clip(2.0 - lean, 0.0, 1.0)
 
     rise = 2.0 * facing * dot(samples.normal, UP) - dot(samples.view, UP)
     above = np.clip(0.5 + 0.5 * rise / (0.25 + roughness), 0.0, 1.0)
     edge = np.maximum(1.0 - roughness, base) - base
-    mirror = base + edge * (1.0 - facing) ** 5
+    edge *= np.clip(1.0 - DOWN * table.subsurface, 0.0, 1.0)[surface]
+    # By the smooth normal: where relief leans away from the camera it is in its own shadow, no mirror that sparkles.
+    grazing = np.clip(dot(samples.smooth_normal, samples.view), 0.02, 1.0)
+    mirror = base + edge * (1.0 - grazing) ** 5
     mirror *= np.clip(samples.openness[:, 1] + samples.openness[:, 2], 0.0, 1.0) ** 1.5
     around = above[:, None] * look.sky + (1.0 - above[:, None]) * look.ground
     return (direct[:, None] * look.light + mirror[:, None] * around).astype(np.float32)

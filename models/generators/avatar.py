@@ -12,13 +12,18 @@ import numpy as np
 from core.errors import InputError
 from core.types import BodyParams, GenerationRequest, GenerationResult, ShotLook
 from models.generators.base import Capabilities, EngineOptions, LoadProgress
+from models.generators.reference_picture import check_reference
 from utils.photometry import srgb_from_linear
 
 if TYPE_CHECKING:
     from models.body.base import RestBody
     from models.body.character import Character
+    from models.body.expression_figure import MovingFace
     from models.body.figure import PosedFigure
     from models.body.ground_shadow import Footing
+    from models.body.photo import Sitter
+    from models.body.renderer import FigureRenderer
+    from models.body.soft_ground import Foot
 
 #: How far the shadow reaches from the feet, metres, in soft and in hard light; and that of a foot on other ground.
 SOFT_REACH, HARD_REACH, FOOT_REACH = 1.0, 2.0, 0.25
@@ -26,6 +31,8 @@ SOFT_REACH, HARD_REACH, FOOT_REACH = 1.0, 2.0, 0.25
 FOOT_STEP = 0.14
 #: How fast the ground follows the feet when they come down, and when they leave it (per frame).
 GROUND_ATTACK, GROUND_RELEASE = 0.5, 0.03
+#: Heels and toes among the landmarks.
+_SOLES = slice(29, 33)
 #: Rays into the sky from each point of the ground; neighbouring points have different ones.
 GROUND_RAYS = 8
 #: How far colours are drawn out past the edge of the figure, pixels.
@@ -43,7 +50,8 @@ class _Ground:
 
 
 class AvatarGenerator:
-    """Draws ``request.body`` as the avatar of ``options.avatar``. Deterministic; the seed changes nothing.
+    """Draws ``request.body`` as the avatar of ``options.avatar``, or as the person of ``options.reference`` where there is
+    one. Deterministic; the seed changes nothing.
 
     Calls with consecutive frames share the height of the ground; a call that does not continue the last one starts
     afresh, and so does every ``load``.
@@ -59,6 +67,7 @@ class AvatarGenerator:
         steady=True,
         matches_shot=False,
         gives_motion=True,
+        casts_shadow=True,
     )
 
     def __init__(self, options: EngineOptions) -> None:
@@ -66,10 +75,16 @@ class AvatarGenerator:
         from models.body.wardrobe import load_avatar
 
         self._spec = load_avatar(options.avatar)
+        if options.reference is not None:
+            check_reference(options.reference)
+        self._sitter: Sitter | None = None
+        self._notes: tuple[str, ...] = ()
         self._avatar: Any = None
         self._renderer: Any = None
+        self._face: MovingFace | None = None
         self._fitted: tuple[tuple[tuple[str, float], ...], Any] | None = None
         self._feet: tuple[np.ndarray, ...] = ()
+        self._warnings: tuple[str, ...] = ()
         self._ground: _Ground | None = None
 
     def load(self, progress: LoadProgress | None = None) -> None:
@@ -77,22 +92,22 @@ class AvatarGenerator:
 
         Raises
         ------
+        core.errors.InputError
+            The reference picture does not show one person well enough.
         core.errors.ModelUnavailable
             The body model is missing.
         """
-        from models.body.anny_body import AnnyBody, cache_folder
+        from models.body.expression_figure import with_moving_face
         from models.body.renderer import FigureRenderer
-        from models.body.wardrobe import dress
 
         self._ground = None
         if self._renderer is not None:
             return
         report = progress or (lambda _share, _text: None)
-        spec = self._spec
-        self._avatar = AnnyBody().rest(spec.phenotype.model_dump(), lambda share, text: report(0.5 * share, text))
-        report(0.5, f"dressing {spec.name}")
-        character = dress(spec, self._avatar, cache_folder() / "characters")
-        report(0.8, "preparing the light")
+        character, self._avatar, self._notes = self._dressed(report)
+        self._warnings = character.warnings
+        report(0.8, "preparing face and light")
+        character, self._face = with_moving_face(character, self._avatar)
         self._renderer = FigureRenderer(
             character,
             len(self._avatar.bone_names),
@@ -103,9 +118,56 @@ class AvatarGenerator:
         self._feet = _foot_vertices(character, self._avatar)
         report(1.0, "avatar ready")
 
+    def check_reference(self) -> None:
+        """See that the reference picture shows one person, where there is one. Takes a second or two.
+
+        Raises
+        ------
+        core.errors.InputError
+            It does not.
+        """
+        from models.body.photo import find_sitter
+
+        if self.options.reference is not None and self._sitter is None:
+            self._sitter = find_sitter(self.options.reference)
+
+    @property
+    def reference_notes(self) -> tuple[str, ...]:
+        """What the reference picture does not show, a sentence each; known after :meth:`load`."""
+        return self._notes
+
+    def sitter_close_up(self) -> np.ndarray:
+        """(H, W, 3) uint8: the person in the reference picture; known after :meth:`check_reference`."""
+        if self._sitter is None:
+            raise RuntimeError("check_reference() comes first")
+        return self._sitter.close_up()
+
+    def figure(self) -> tuple[FigureRenderer, RestBody]:
+        """What draws the figure, and the body that it was dressed on; known after :meth:`load`."""
+        if self._renderer is None:
+            raise RuntimeError("load() comes first")
+        return self._renderer, self._avatar
+
+    def _dressed(self, report: LoadProgress) -> tuple[Character, RestBody, tuple[str, ...]]:
+        """The figure on its body, and what is to be said of it."""
+        if self.options.reference is not None:
+            from models.body.photo import person_from_photo
+
+            person = person_from_photo(
+                self.options.reference, lambda share, text: report(0.8 * share, text), self._sitter
+            )
+            return person.character, person.rest, person.notes
+        from models.body.anny_body import AnnyBody, cache_folder
+        from models.body.wardrobe import dress
+
+        spec = self._spec
+        rest = AnnyBody().rest(spec.phenotype.model_dump(), lambda share, text: report(0.5 * share, text))
+        report(0.5, f"dressing {spec.name}")
+        return dress(spec, rest, cache_folder() / "characters"), rest, ()
+
     def unload(self) -> None:
         """Forget the avatar."""
-        self._avatar = self._renderer = self._fitted = self._ground = None
+        self._avatar = self._renderer = self._face = self._fitted = self._ground = None
 
     def generate(self, request: GenerationRequest, progress: LoadProgress | None = None) -> GenerationResult:
         """Draw the frames of ``request``. Frames whose body is not valid come back empty (alpha 0).
@@ -124,15 +186,21 @@ class AvatarGenerator:
             )
         moving = request.motion_body if request.motion_body is not None else _repeat_ends(body)
         transforms = self._transforms(moving)
-        skin = self._renderer.figure.skin
-        surfaces = deque((skin(transforms[0]), skin(transforms[1])), maxlen=3)
+        surfaces = deque((self._surface(moving, transforms, index) for index in (0, 1)), maxlen=3)
         drawn = []
         for index in range(len(request)):
-            surfaces.append(skin(transforms[index + 2]))
+            surfaces.append(self._surface(moving, transforms, index + 2))
             posed = self._renderer.figure.posed(surfaces[1], transforms[index + 1])
             drawn.append(self._draw(request, look, posed, (surfaces[0], surfaces[2]), index))
         frames, alpha, shadow, motion = (np.stack(part) for part in zip(*drawn, strict=True))
-        return GenerationResult(frames, alpha, request.seed, self.name, shadow, motion)
+        return GenerationResult(frames, alpha, request.seed, self.name, shadow, motion, warnings=self._warnings)
+
+    def _surface(self, body: BodyParams, transforms: np.ndarray, index: int) -> np.ndarray:
+        """(V, 3) float32: the avatar's vertices in one frame, its face moved as the person's."""
+        vertices: np.ndarray = self._renderer.figure.skin(transforms[index])
+        if self._face is None or body.details is None:
+            return vertices
+        return self._face(vertices, transforms[index], body.details.expression[index])
 
     def _transforms(self, body: BodyParams) -> np.ndarray:
         """(N + 2, B, 4, 4): the avatar's bones in the fitted pose."""
@@ -147,22 +215,25 @@ class AvatarGenerator:
             self._fitted = (key, AnnyBody().rest(phenotype))
         return retargeted_transforms(self._avatar, self._fitted[1], body)
 
-    def _footings(self, frame: int, posed: PosedFigure, look: ShotLook) -> list[Footing]:
-        """The ground under the figure: level with its lower sole, without jumps, and a patch under the other foot."""
-        from models.body.ground_shadow import Footing
+    def _stand(self, request: GenerationRequest, posed: PosedFigure, index: int) -> list[Foot]:
+        """The feet, the lower one first, and the ground under them: where the fitted body stands, else level with the lower
+        sole, without jumps."""
+        from models.body.soft_ground import Foot
 
-        soles = np.stack([_sole(posed.vertices[index]) for index in self._feet])
-        low, high = soles[np.argsort(-soles[:, 1])]
-        state = self._ground
-        height = float(low[1])
-        if state is not None and state.next_frame == frame:
+        feet = [posed.vertices[index] for index in self._feet]
+        soles = np.stack([_sole(foot) for foot in feet])
+        order = np.argsort(-soles[:, 1])
+        state, frame = self._ground, request.start + index
+        height = float(soles[order[0], 1])
+        if request.ground is not None and request.body is not None:
+            # The avatar's soles lie below the heels and toes that the body is known by.
+            touching = float(request.body.keypoints[index, _SOLES, 1].max())
+            height = max(height, height + float(request.ground[index]) - touching)
+        elif state is not None and state.next_frame == frame:
             rate = GROUND_ATTACK if height > state.height else GROUND_RELEASE
             height = state.height + rate * (height - state.height)
         self._ground = _Ground(frame + 1, height)
-        middle = np.array([soles[:, 0].mean(), height, soles[:, 2].mean()], np.float32)
-        footings = [Footing(middle, SOFT_REACH if look.softness > 0.9 else HARD_REACH)]
-        # A finer patch at each foot that stands: the dark line under a sole is a few pixels wide.
-        return footings + [Footing(sole, FOOT_REACH) for sole in (low, high) if height - sole[1] < FOOT_STEP]
+        return [Foot(feet[i], soles[i], height) for i in order]
 
     def _draw(
         self,
@@ -174,8 +245,9 @@ class AvatarGenerator:
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         """Frame ``index``: colour, alpha, shadow, motion. ``around`` has the vertices of the frames before and after."""
         from models.body.embree import project
-        from models.body.ground_shadow import ground_shadow
+        from models.body.ground_shadow import Sunlight, ground_shadow
         from models.body.renderer import View
+        from models.body.soft_ground import LIT_BLADES, blades_in_front
 
         height, width = request.masks.shape[1:]
         body = request.body
@@ -186,10 +258,36 @@ class AvatarGenerator:
         view = View(body.intrinsics, request.H_crop_source[index], (width, height))
         before, after = (project(view.intrinsics, view.H_crop_source, vertices) for vertices in around)
         layer = self._renderer.render(posed, 0.5 * (after - before), view, look)
-        footings = self._footings(request.start + index, posed, look)
-        shadow = ground_shadow(self._renderer.scene, view, look, footings, GROUND_RAYS)
-        color = srgb_from_linear(_bleed(layer.color, layer.alpha))
-        return color, layer.alpha, shadow, layer.motion * (layer.alpha > 0)[..., None]
+        feet = self._stand(request, posed, index)
+        sun = None if request.sunlit is None else Sunlight(request.sunlit[index], posed.vertices, _level(feet))
+        shadow = ground_shadow(self._renderer.scene, view, look, _footings(feet, look), GROUND_RAYS, sun)
+        alpha = layer.alpha
+        blades = None
+        if request.plate is not None:
+            blades = blades_in_front(self._renderer.scene, view, request.plate[index], feet)
+        if blades is not None:
+            # What stands in front of the shoe is out of its shadow, mostly.
+            shadow += (1 - shadow) * (LIT_BLADES * blades)
+            alpha = alpha * (1 - blades)
+        return _encoded(layer.color, layer.alpha), alpha, shadow, layer.motion * (layer.alpha > 0)[..., None]
+
+
+def _footings(feet: list[Foot], look: ShotLook) -> list[Footing]:
+    """The ground under the figure, and a finer patch at each foot that stands: the dark line under a sole is a few pixels
+    wide."""
+    from models.body.ground_shadow import Footing
+
+    height = feet[0].ground
+    middle = np.mean([foot.sole for foot in feet], axis=0)
+    under = np.array([middle[0], height, middle[2]], np.float32)
+    footings = [Footing(under, SOFT_REACH if look.softness > 0.9 or look.cast > 0 else HARD_REACH)]
+    return footings + [Footing(foot.sole, FOOT_REACH) for foot in feet if height - foot.sole[1] < FOOT_STEP]
+
+
+def _level(feet: list[Foot]) -> float:
+    """y of the ground that the shadow falls on: under the lower sole, as long as that is no step or jump above the rest."""
+    lift = feet[0].ground - float(feet[0].sole[1])
+    return feet[0].ground - lift * float(np.clip(2.0 - 2.0 * lift / FOOT_STEP, 0.0, 1.0))
 
 
 def _repeat_ends(body: BodyParams) -> BodyParams:
@@ -216,8 +314,8 @@ def _sole(foot: np.ndarray) -> np.ndarray:
     return np.array([touching[:, 0].mean(), lowest, touching[:, 2].mean()], np.float32)
 
 
-def _bleed(color: np.ndarray, alpha: np.ndarray, reach: int = BLEED) -> np.ndarray:
-    """Draw colours out past the edge, so that blurring or moving the layer never mixes in the colour of nothing.
+def _encoded(color: np.ndarray, alpha: np.ndarray, reach: int = BLEED) -> np.ndarray:
+    """The figure's linear colours as (H, W, 3) uint8 sRGB, drawn out ``reach`` pixels past its edge; black further away.
 
     Parameters
     ----------
@@ -226,18 +324,27 @@ def _bleed(color: np.ndarray, alpha: np.ndarray, reach: int = BLEED) -> np.ndarr
     alpha:
         (H, W) float32.
     """
-    x, y, width, height = cv2.boundingRect((alpha > 0.02).astype(np.uint8))
-    if width == 0:
-        return color
-    box = np.s_[max(y - reach, 0) : y + height + reach, max(x - reach, 0) : x + width + reach]
-    solid = (alpha[box] > 0.02).astype(np.float32)
-    weight = alpha[box] * solid
-    result = color.copy()
-    near_color = result[box]
+    result = np.zeros(color.shape, np.uint8)
+    # The crop is as large as the shadow, and the figure fills little of it.
+    x, y, width, height = cv2.boundingRect((alpha > 0).astype(np.uint8))
+    if width:
+        box = np.s_[max(y - reach, 0) : y + height + reach, max(x - reach, 0) : x + width + reach]
+        result[box] = srgb_from_linear(_bleed(color[box], alpha[box], reach))
+    return result
+
+
+def _bleed(color: np.ndarray, alpha: np.ndarray, reach: int) -> np.ndarray:
+    """Draw colours out past the edge, so that blurring or moving the layer never mixes in the colour of nothing.
+
+    Parameters as for :func:`_encoded`.
+    """
+    solid = (alpha > 0.02).astype(np.float32)
+    weight = alpha * solid
+    near_color = color.copy()
     spread = cv2.multiply(near_color, cv2.merge([weight] * 3))
     for size in (3, 2 * reach + 1):
         near = cv2.blur(weight, (size, size))
         empty = (solid < 0.5) & (near > 1e-5)
         near_color[empty] = cv2.blur(spread, (size, size))[empty] / near[empty][:, None]
         solid[empty] = 1.0
-    return result
+    return near_color

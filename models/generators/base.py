@@ -48,8 +48,7 @@ class Capabilities:
     size_multiple: int = 1
     """Crop width and height must be multiples of this."""
     leaves_cpu: bool = False
-    """Its work is a graphics card's: the pipeline prepares the next frames and finishes the last ones meanwhile. Such an
-    engine calls ``progress`` while it draws."""
+    """Its work is a graphics card's. Such an engine calls ``progress`` while it draws."""
     crop_margin: float = 0.3
     """Space around the person in the crop, as a share of the person's larger side: hair, loose clothes, shadow."""
     frames_per_call: int = 8
@@ -73,6 +72,8 @@ class Capabilities:
     """Its pixels already carry the footage's grain and blur."""
     gives_motion: bool = False
     """``GenerationResult.motion`` is filled, so the pipeline can blur the layer along its motion."""
+    casts_shadow: bool = False
+    """``GenerationResult.shadow`` is filled: the old person's cast shadow is taken off the ground, since a new one falls."""
 
     def __post_init__(self) -> None:
         if self.size_multiple < 1 or self.frames_per_call < 1 or self.carried_frames < 0:

@@ -265,7 +265,8 @@ def _avatar(options: EngineOptions) -> Any:
     """The avatar engine, with few rays: the network redraws its shading."""
     from models.generators.avatar import AvatarGenerator
 
-    return AvatarGenerator(replace(options, edge_samples=1, shadow_rays=0, occlusion_rays=0))
+    # The reference picture is the network's: it need not show a whole person.
+    return AvatarGenerator(replace(options, reference=None, edge_samples=1, shadow_rays=0, occlusion_rays=0))
 
 
 class _Steps:

@@ -25,7 +25,8 @@ def check_reference(path: Path) -> None:
     try:
         with Image.open(path):
             pass
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+    except (OSError, UnidentifiedImageError, ImportError, Image.DecompressionBombError) as error:
+        # An ImportError comes from ultralytics, which makes Pillow ask for a HEIF package once it is loaded.
         raise InputError(
             f"The reference picture {path} cannot be read.", "Give a PNG or JPEG with --reference."
         ) from error
@@ -44,7 +45,7 @@ def read_reference(path: Path) -> np.ndarray:
     try:
         with Image.open(path) as opened:
             picture = ImageOps.exif_transpose(opened).convert("RGBA")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, ImportError, Image.DecompressionBombError) as error:
         raise InputError(
             f"The reference picture {path} cannot be read.", "Give a PNG or JPEG with --reference."
         ) from error

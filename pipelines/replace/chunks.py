@@ -10,12 +10,16 @@ import numpy as np
 from core.types import GenerationRequest, GenerationResult, Segment
 from models.generators.base import LoadProgress
 from pipelines.replace.checkpoints import Patch
+from pipelines.replace.ground import GroundFrame, ground_heights
 from pipelines.replace.shot import Shot
 from utils import transforms
 from utils.compositing import Layer
 from utils.foot_lock import FootLock
 from utils.optical_flow import TemporalSteadier
 from utils.person_crop import crop_boxes
+
+#: How far past the frame the fitted body may widen the crop window, in parts of the frame's size.
+PAST_THE_FRAME = 0.1
 
 
 @dataclass
@@ -25,6 +29,8 @@ class SegmentState:
     segment: Segment
     boxes: np.ndarray
     """(len(segment), 4) int32 crop windows, in source or stabilised pixels as the engine draws."""
+    ground: np.ndarray | None
+    """(T,) float32 y of the ground under the fitted body in every frame of the clip, metres, camera axes."""
     steadier: TemporalSteadier
     foot_lock: FootLock
     given: dict[int, Patch | None] = field(default_factory=dict)
@@ -51,6 +57,8 @@ class Chunk:
     """Told by the engine how far it is with the chunk."""
     request: GenerationRequest | None = None
     result: GenerationResult | None = None
+    ground: list[GroundFrame | None] = field(default_factory=list)
+    """The light on the ground in each frame, by *control*; empty where the shot has no cast shadow."""
     layers: list[Layer] = field(default_factory=list)
     """The new person in source pixels, by *reshake*."""
     patches: dict[int, Patch] = field(default_factory=dict)
@@ -80,7 +88,8 @@ def begin_segment(shot: Shot, segment: Segment, given: dict[int, Patch | None] |
     multiple = max(8, shot.engine.capabilities.size_multiple)
     windows = crop_boxes(boxes, margin=shot.engine.capabilities.crop_margin, multiple=multiple)
     steadier = TemporalSteadier(shot.settings.temporal_strength)
-    return SegmentState(segment, windows, steadier, FootLock(shot.settings.foot_lock_strength), given or {})
+    ground = None if shot.body is None else ground_heights(shot.body, float(shot.info.rate))
+    return SegmentState(segment, windows, ground, steadier, FootLock(shot.settings.foot_lock_strength), given or {})
 
 
 def _person_boxes(shot: Shot) -> np.ndarray:
@@ -90,9 +99,15 @@ def _person_boxes(shot: Shot) -> np.ndarray:
     if shot.body is not None:
         points = shot.body.keypoints @ shot.body.intrinsics.T
         pixels = points[..., :2] / np.maximum(points[..., 2:], 1e-3)
+        # In a close shot the legs are far outside the picture, or beside the camera: nothing is drawn there.
+        size = np.array(shot.info.size)
+        pixels = np.clip(pixels, -PAST_THE_FRAME * size, (1 + PAST_THE_FRAME) * size)
         fitted = shot.body.valid
         boxes[fitted, :2] = np.fmin(boxes[fitted, :2], pixels[fitted].min(axis=1))
         boxes[fitted, 2:] = np.fmax(boxes[fitted, 2:], pixels[fitted].max(axis=1))
+        if shot.ground is not None and shot.look is not None:
+            for t in np.flatnonzero(fitted & np.isfinite(boxes[:, 0])):
+                boxes[t] = shot.ground.with_shadow(int(t), boxes[t], shot.look)
     return boxes
 
 

@@ -12,7 +12,7 @@ from models.generators.base import Capabilities, EngineOptions
 from models.registry import EngineCost, engine_entry
 from pipelines.machine import gpus
 from pipelines.replace.engine import engine_options
-from pipelines.survey.costs import detect_seconds, fit_seconds, look_seconds, probe_seconds
+from pipelines.survey.costs import details_seconds, detect_seconds, fit_seconds, look_seconds, probe_seconds
 
 #: Seconds to start Python and to import what a run needs; they stand in no stage.
 START_S = 1.2
@@ -20,7 +20,12 @@ START_S = 1.2
 PERSON_SHARE = 0.09
 #: Stages whose time depends on how large the person is in the picture.
 PERSON_STAGES = frozenset({"control", "generate", "reshake", "composite", "checkpoint"})
+#: Stages of the second pass, which go on side by side: together they take less time than one after the other.
+DRAWING_STAGES = PERSON_STAGES | {"temporal", "foot_lock", "release"}
 
+#: Seconds to look for the sun and the shutter of a clip, and for each frame to light the ground where there is a sun; the
+#: share of clips that has one, which nobody knows before the survey.
+OBSERVE_S, SUNLIT_S, SUNNY = 2.0, 0.020, 0.5
 #: The comparison is scaled down: megapixels of each half above which it costs no more.
 COMPARISON_MEGAPIXELS = 0.5
 #: How much longer each step of the rate factor takes to encode, downwards from the default.
@@ -70,9 +75,12 @@ def stage_seconds(
         samples = 0.097 + 0.0133 * settings.plate_samples
         seconds["plate"] = frames * (0.007 + (0.016 + occluders) * picture + samples * person)
     if needs.needs_body:
+        seconds["details"] = details_seconds(
+            frames, size, person_share, settings.face != "off", settings.hands != "off"
+        )
         seconds["body"] = fit_seconds(frames, settings.fit)
     if not needs.matches_shot:
-        seconds["look"] = look_seconds(frames, size)
+        seconds["look"] = look_seconds(frames, size) + (OBSERVE_S if _on_ground(settings, needs) else 0.0)
     return seconds
 
 
@@ -88,15 +96,21 @@ def _perform_seconds(
     """The second pass; ``picture`` and ``person`` in megapixels."""
     networks = cost.frame_tflop(options) / (GPU_TFLOPS if gpus().cards else CPU_TFLOPS)
     resampled = needs.draws_in == "stable"
-    reshake = (0.25 if needs.gives_motion and settings.shutter > 0 else 0.0) + (0.15 if resampled else 0.0)
+    sunlit = SUNNY * SUNLIT_S if needs.casts_shadow and _on_ground(settings, needs) else 0.0
+    reshake = (0.25 if needs.gives_motion and settings.shutter != 0 else 0.0) + (0.15 if resampled else 0.0)
     return {
         "load": cost.load_s,
-        "control": frames * (0.088 if resampled else 0.02) * person,
+        "control": frames * ((0.088 if resampled else 0.02) * person + sunlit),
         "generate": frames * (cost.frame_s + networks + cost.megapixel_s(options) * person),
         "reshake": frames * reshake * person,
         "composite": frames * (0.0011 + 0.0106 * picture + 0.19 * person),
         "checkpoint": frames * (0.0022 + 0.144 * person),
     }
+
+
+def _on_ground(settings: ReplaceSettings, needs: Capabilities) -> bool:
+    """Whether the ground under a fitted body is looked at: for the sun, and for the shutter."""
+    return needs.needs_body and not needs.matches_shot and wants_plate(settings, needs)
 
 
 def wants_plate(settings: ReplaceSettings, needs: Capabilities) -> bool:

@@ -26,7 +26,7 @@ from pipelines.past_runs import (
     shrunk,
     sound_figures,
 )
-from pipelines.replace.costs import PERSON_SHARE, PERSON_STAGES, START_S, peak_mb, stage_seconds
+from pipelines.replace.costs import DRAWING_STAGES, PERSON_SHARE, PERSON_STAGES, START_S, peak_mb, stage_seconds
 
 #: How many like runs the typical machine is worth; it tells little about another one.
 MACHINE_PRIOR_WEIGHT = 0.03
@@ -43,9 +43,9 @@ BUILDING_STAGES, BUILDING = frozenset({"body", "load"}), 4.0
 UNKNOWN_SHARE, SEEN_SHARE = 0.6, 0.2
 #: The settings that a run's time depends on.
 TELLING_SETTINGS = (
-    "engine", "checkpoint", "detector_complexity", "plate", "plate_samples", "fit", "occluders", "edge_samples",
-    "shadow_rays", "occlusion_rays", "comparison", "quality", "generation_size", "steps", "few_step", "guidance",
-    "denoising_strength", "start_from", "motion_window",
+    "engine", "checkpoint", "detector_complexity", "plate", "plate_samples", "fit", "face", "hands", "occluders",
+    "edge_samples", "shadow_rays", "occlusion_rays", "comparison", "quality", "generation_size", "steps", "few_step",
+    "guidance", "denoising_strength", "start_from", "motion_window",
 )  # fmt: skip
 
 
@@ -261,6 +261,14 @@ def _person_share(folder: Path, record: Mapping[str, Any]) -> float:
     return max(1e-4, float(np.mean(np.prod(boxes[:, 2:] - boxes[:, :2], axis=1))) / (width * height))
 
 
+def _by_the_clock(stages: dict[str, float], drawing: Any) -> dict[str, float]:
+    """Seconds by stage, those of the second pass shortened to what it took by the clock (``drawing``), where that is known."""
+    together = sum(stages.get(name, 0.0) for name in DRAWING_STAGES)
+    if drawing is None or not 0 < float(drawing) < together:
+        return stages
+    return {k: v * float(drawing) / together if k in DRAWING_STAGES else v for k, v in stages.items()}
+
+
 def _past_run(folder: Path, record: Mapping[str, Any]) -> PastRun | None:
     share = _person_share(folder, record)
     settings = make_settings(ReplaceSettings, record["settings"])
@@ -270,6 +278,7 @@ def _past_run(folder: Path, record: Mapping[str, Any]) -> PastRun | None:
     if figures is None or min(width, height, frames) <= 0:
         return None
     stages, peak = figures
+    stages = _by_the_clock(stages, record.get("drawing_s"))
     typical = stage_seconds(frames, (width, height), settings, share)
     typical_mb = peak_mb(frames, (width, height), settings, share)
     return PastRun(settings, frames, (width, height), stages, peak, share, typical, typical_mb)

@@ -17,6 +17,7 @@ from core.types import FootContacts
 from models.memory import release_cuda_cache
 from pipelines.replace.checkpoints import Patch
 from pipelines.replace.chunks import Chunk, H_crop_source
+from pipelines.replace.ground import without_old_shadow
 from pipelines.replace.request import control, padded
 from pipelines.replace.shot import Shot
 from utils import transforms
@@ -24,6 +25,7 @@ from utils.compositing import Finish, Layer
 from utils.compositing import composite as draw_composite
 from utils.motion_blur import motion_blur
 from utils.person_crop import crop
+from utils.shutter import USUAL_SHUTTER
 
 
 def generate(shot: Shot, chunk: Chunk) -> None:
@@ -110,12 +112,22 @@ def foot_lock(shot: Shot, chunk: Chunk) -> None:
 def reshake(shot: Shot, chunk: Chunk) -> None:
     """Bring the new layer, and it alone, back to source pixels; blur it along its motion."""
     assert chunk.request is not None and chunk.result is not None
+    shutter = _shutter(shot)
     for i in range(len(chunk.sources)):
         rgb, alpha = chunk.result.frames[i], chunk.result.alpha[i]
-        if chunk.result.motion is not None and shot.settings.shutter > 0:
-            rgb, alpha = motion_blur(rgb, alpha, chunk.result.motion[i], shot.settings.shutter)
+        if chunk.result.motion is not None and shutter > 0:
+            rgb, alpha = motion_blur(rgb, alpha, chunk.result.motion[i], shutter)
         shadow = None if chunk.result.shadow is None else chunk.result.shadow[i]
         chunk.layers.append(_in_source(rgb, alpha, shadow, chunk.request.H_crop_source[i]))
+
+
+def _shutter(shot: Shot) -> float:
+    """Share of the frame time that the shutter is open: the user's, the footage's own, or what is usual."""
+    if shot.settings.shutter is not None:
+        return shot.settings.shutter
+    if shot.look is not None and shot.look.shutter is not None:
+        return shot.look.shutter
+    return USUAL_SHUTTER
 
 
 def _in_source(rgb: np.ndarray, alpha: np.ndarray, shadow: np.ndarray | None, H_crop_source: np.ndarray) -> Layer:
@@ -143,7 +155,8 @@ def composite(shot: Shot, chunk: Chunk) -> None:
     finish = Finish(feather=0)
     if not shot.engine.capabilities.matches_shot and shot.look is not None:
         grain = shot.look.grain if shot.settings.grain else 0.0
-        finish = Finish(feather=0, grain=grain, blur=shot.look.blur, seed=shot.settings.seed)
+        tint = (float(shot.look.cast_tint[0]), float(shot.look.cast_tint[1]), float(shot.look.cast_tint[2]))
+        finish = Finish(feather=0, grain=grain, blur=shot.look.blur, seed=shot.settings.seed, shadow_tint=tint)
     for i, frame in enumerate(chunk.frames):
         if frame in chunk.state.given:
             patch = chunk.state.given[frame]
@@ -154,18 +167,29 @@ def composite(shot: Shot, chunk: Chunk) -> None:
         plate = chunk.plates[i] if chunk.plates else source
         nothing = np.zeros(source.shape[:2], bool)
         removal = shot.removal.mask(frame) if shot.removal is not None and chunk.plates else nothing
+        layer = _relit(chunk, i, removal)
         picture = draw_composite(
             source,
             plate,
-            chunk.layers[i],
+            layer,
             removal_mask=removal,
             frame=frame,
             finish=finish,
             occluder=occluder(shot, frame),
         )
-        patch = _difference(source, picture, chunk.layers[i])
+        patch = _difference(source, picture, layer)
         if patch is not None:
             chunk.patches[frame] = patch
+
+
+def _relit(chunk: Chunk, index: int, removal: np.ndarray) -> Layer:
+    """A frame's layer, with the old person's cast shadow taken off the ground where the source is shown; it stays where the
+    engine draws none in its place."""
+    layer = chunk.layers[index]
+    ground = chunk.ground[index] if chunk.ground else None
+    if ground is None or layer.shadow is None:
+        return layer
+    return replace(layer, shadow=without_old_shadow(layer.shadow, layer.box, ground, removal))
 
 
 def occluder(shot: Shot, frame: int) -> np.ndarray | None:

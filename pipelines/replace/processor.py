@@ -20,7 +20,7 @@ from core.types import VideoInfo
 from models.generators.base import Generator
 from pipelines.machine import machine_key
 from pipelines.pictures import save_thumbnail
-from pipelines.replace import finish, survey
+from pipelines.replace import finish, reference, survey
 from pipelines.replace.engine import make_engine
 from pipelines.replace.estimate import estimate
 from pipelines.replace.perform import PERFORM
@@ -36,6 +36,7 @@ SurveyStage = Callable[[Shot], None]
 #: stand in :data:`pipelines.replace.perform.PERFORM`.
 SURVEY: tuple[tuple[str, SurveyStage], ...] = (
     ("detect", survey.detect),
+    ("details", survey.details),
     ("stabilize", survey.stabilize),
     ("segment", survey.segment),
     ("plate", survey.plate),
@@ -48,6 +49,7 @@ FINISH: tuple[tuple[str, SurveyStage], ...] = (("encode", finish.encode),)
 #: What the survey's stages leave in the run folder; a resumed run skips those that are there.
 FINDINGS = {
     "detect": ("person.npz", "camera_path.json"),
+    "details": ("details.npz",),
     "plate": ("plate.mp4", "removal.npz"),
     "body": ("body.npz",),
     "look": ("look.json",),
@@ -191,11 +193,13 @@ def _work(shot: Shot) -> None:
     """Run all stages; whatever happens, run.json says how it ended."""
     with outcome_noted(shot.run):
         try:
+            reference.check(shot)
             for name, stage in SURVEY:
                 with _timed(shot, name):
                     stage(shot)
             with _timed(shot, "load"):
                 shot.engine.load(lambda share, text: shot.progress.report("load", share, text))
+                reference.keep(shot)
             perform(shot)
             for name, stage in FINISH:
                 with _timed(shot, name):

@@ -19,6 +19,8 @@ MEANINGS: dict[str, tuple[str, str]] = {
     "replaced": ("Share of the old person's pixels that changed visibly", ""),
     "reprojection_px": ("Distance of the fitted body's joints from the person's, median", "px"),
     "reprojection_pct": ("The same in percent of the person's height", "%"),
+    "face_frames": ("Frames in which the face moves with the person's", ""),
+    "hand_frames": ("Frames in which fingers of at least one hand move with the person's", ""),
     "flicker": ("Brightness steadiness inside the person, source = 1", ""),
     "slide_px": ("Movement of standing feet against the ground", "px/frame"),
     "seam": ("Largest jump between two frames beyond the source's own", ""),

@@ -12,6 +12,7 @@ import numpy as np
 from core.types import COCO_FROM_LANDMARKS, ControlMaps, GenerationRequest
 from models.controls import ControlSource, depth_reach, installed_depth_network, make_controls
 from pipelines.replace.chunks import Chunk, H_crop_source
+from pipelines.replace.ground import GroundFrame
 from pipelines.replace.shot import Shot
 from utils import transforms
 from utils.person_crop import crop
@@ -39,6 +40,8 @@ def control(shot: Shot, chunk: Chunk) -> None:
     if shot.body is not None:
         body = shot.body.window(chunk.start, chunk.start + count)
         motion_body = shot.body.at(np.clip(np.arange(chunk.start - 1, chunk.start + count + 1), 0, len(shot.body) - 1))
+    if shot.ground is not None and shot.look is not None:
+        chunk.ground = [shot.ground.frame(t, f, shot.look) for t, f in zip(chunk.frames, chunk.sources, strict=True)]
     chunk.request = GenerationRequest(
         start=chunk.start,
         frames=frames,
@@ -51,8 +54,22 @@ def control(shot: Shot, chunk: Chunk) -> None:
         shot=shot.look,
         given=_given(chunk, cut),
         landmarks=_in_crop(track.landmarks[chunk.start : chunk.start + count], H_crop),
+        ground=None if state.ground is None else state.ground[chunk.start : chunk.start + count],
+        sunlit=_sunlit(chunk.ground, H_crop, size),
     )
     chunk.request = replace(chunk.request, controls=_control_maps(shot, chunk.request))
+
+
+def _sunlit(ground: Sequence[GroundFrame | None], H_crop: np.ndarray, size: tuple[int, int]) -> np.ndarray | None:
+    """(N, H, W) float32 the sun's share of the ground's light in crop pixels; ``None`` where the shot has no cast shadow."""
+    if not ground:
+        return None
+    shares = np.zeros((len(ground), size[1], size[0]), np.float32)
+    for share, one, H in zip(shares, ground, H_crop, strict=True):
+        if one is not None:
+            H_crop_box = transforms.compose(H, transforms.translation(one.box[0], one.box[1]))
+            share[:] = transforms.warp(one.sunlit, H_crop_box, size)
+    return shares
 
 
 def _given(chunk: Chunk, cut: Sequence[Callable[[np.ndarray], np.ndarray]]) -> np.ndarray | None:
@@ -117,6 +134,8 @@ def padded(request: GenerationRequest, extra: int) -> GenerationRequest:
         body=None if request.body is None else request.body.at(rows),
         motion_body=None if request.motion_body is None else request.motion_body.at(motion_rows),
         landmarks=None if request.landmarks is None else repeat(request.landmarks),
+        ground=None if request.ground is None else repeat(request.ground),
+        sunlit=None if request.sunlit is None else repeat(request.sunlit),
         controls=None
         if request.controls is None
         else ControlMaps({k: repeat(v) for k, v in request.controls.maps.items()}),

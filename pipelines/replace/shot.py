@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from core.masks import MaskArchive
 from core.settings import ReplaceSettings
@@ -11,6 +11,9 @@ from core.types import Segment
 from models.generators.base import Generator
 from pipelines.replace.costs import wants_plate
 from pipelines.survey.findings import Survey
+
+if TYPE_CHECKING:
+    from pipelines.replace.ground import Ground
 
 
 @dataclass
@@ -28,6 +31,8 @@ class Shot(Survey):
     """Pixels that the plate replaces, filled by *plate*; ``None`` where no plate is used."""
     occluders: MaskArchive | None = None
     """What stands in front of the person, filled by *plate*; ``None`` where nothing does."""
+    ground: Ground | None = None
+    """The ground and the light on it, filled by *look*; ``None`` where no cast shadow was seen."""
 
     absent_frames: ClassVar[str] = "they are the source's own"
 

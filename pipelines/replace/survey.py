@@ -14,9 +14,12 @@ from core.masks import MaskArchive
 from core.runs import read_mask_archive
 from core.types import BodyMesh, BodyParams, VideoInfo
 from models.body.anny_body import AnnyBody
+from pipelines.replace.ground import Ground, observe
 from pipelines.replace.shot import Shot
 from pipelines.survey import body as survey_body
+from pipelines.survey import details as survey_details
 from pipelines.survey import look as survey_look
+from pipelines.survey.frames import ranges
 from pipelines.survey.motion import find_contacts, stabilize
 from pipelines.survey.person import detect
 from utils.background import PlateBuilder, plate_frames
@@ -28,7 +31,7 @@ from utils.video_writer import VideoWriter
 #: Constant rate factor of plate.mp4: it is read back for the composite, so it is better than the result.
 PLATE_QUALITY = 8
 
-__all__ = ["body", "detect", "look", "plate", "segment", "stabilize"]
+__all__ = ["body", "details", "detect", "look", "plate", "segment", "stabilize"]
 
 
 def segment(shot: Shot) -> None:
@@ -87,6 +90,10 @@ def _make_plate(shot: Shot) -> None:
                     t = frame.index
                     finder.feed(t, source, frame.rgb, mask, pose.landmarks[t], pose.weight[t])
     finder.finish()
+    if finder.passing().any():
+        shot.run.warn(
+            f"Something passes in front of the person in frames {ranges(finder.passing())}; the new person covers it there."
+        )
     occluder = MaskArchive.from_masks(info.height, info.width, _occluder_masks(finder, info))
     shot.run.save_arrays("removal.npz", removal=removal, occluder=occluder, seen=np.array(seen, np.float32))
 
@@ -108,16 +115,33 @@ def _occluder_masks(finder: OcclusionFinder, info: VideoInfo) -> Iterator[np.nda
 # -- body, look ----------------------------------------------------------------------------------------------------
 
 
+def details(shot: Shot) -> None:
+    """Read face and hands, where the engine draws a body that can move them."""
+    if shot.engine.capabilities.needs_body:
+        survey_details.read_details(shot, shot.settings)
+
+
 def body(shot: Shot) -> None:
-    """Fit the engine's body to the clip, where it draws one."""
+    """Fit the engine's body to the clip, where it draws one, and give it what face and hands do."""
     if shot.engine.capabilities.needs_body:
         survey_body.fit(shot, AnnyBody())
+        survey_details.follow_details(shot, AnnyBody())
 
 
 def look(shot: Shot) -> None:
     """Light, grain and blur of the footage, measured on a few frames."""
-    if not shot.engine.capabilities.matches_shot:
+    if shot.engine.capabilities.matches_shot:
+        return
+    if shot.body is None or not shot.wants_plate:
         survey_look.look(shot, _meshes_of)
+        return
+    survey_look.look(shot, _meshes_of, lambda: observe(shot))
+    if not shot.engine.capabilities.casts_shadow:
+        # Without a shadow of its own in place of it, the new person keeps the old one's.
+        shot.ground = None
+    elif shot.look is not None and shot.look.cast_direction is not None and shot.ground is None:
+        shot.ground = Ground(shot)
+        shot.ground.hide_shadows(shot.look.cast_direction)
 
 
 def _meshes_of(fitted: BodyParams) -> list[BodyMesh]:

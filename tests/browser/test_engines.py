@@ -17,6 +17,8 @@ from core.presets import load_preset
 from tests.browser.conftest import SCREENSHOTS
 from tests.browser.driver import WORK_MS, Stage
 from tests.interfaces.serving import AppProcess
+from utils.video_io import VideoReader
+from utils.video_probe import probe
 
 #: Sets that are not there: what needs them says so.
 LEFT_OUT = ("lcm-lora",)
@@ -88,7 +90,7 @@ def test_only_what_an_engine_reads_is_shown(stage):
     fields = {"edge_samples", "steps", "canny_weight", "grain"}
     parts = {"us-avatar", "us-reference", "us-prompt", "us-checkpoint", "us-checkpoint-upload"}
     read = {
-        "avatar": {"edge_samples", "grain", "us-avatar"},
+        "avatar": {"edge_samples", "grain", "us-avatar", "us-reference"},
         "controlnet": {"steps", "canny_weight", "grain", *parts},
         "wan-animate": {"steps", "grain", *(parts - {"us-checkpoint-upload"})},
         "passthrough": {"grain"},
@@ -202,3 +204,32 @@ def test_a_run_with_a_diffusion_engine_and_again_with_its_settings(stage, output
     stage.open_advanced()
     expect(stage.field("generation_size")).to_have_value("128")
     expect(stage.page.locator("#us-field-edge_samples")).to_be_hidden()
+
+
+def test_a_person_from_a_photo_is_shown_with_the_run(stage, output, demo_clip, small_clip, tmp_path):
+    with VideoReader(probe(demo_clip)) as reader:
+        cv2.imwrite(str(tmp_path / "woman.png"), reader.frame(10)[..., ::-1])
+    cv2.imwrite(str(tmp_path / "wall.png"), np.full((300, 400, 3), 128, np.uint8))
+    stage.add_clip(small_clip)
+    expect(stage.page.locator("#us-reference-help")).to_contain_text("one person from head to feet")
+    upload = stage.page.locator("#us-reference input[type=file]")
+    upload.set_input_files(tmp_path / "woman.png")
+    expect(stage.page.locator("#us-reference img")).to_be_visible()
+    run_id = stage.start()
+    stage.wait_for_state("done")
+    expect(stage.page.locator("#us-run")).to_contain_text("A person from a photo")
+    stage.page.get_by_role("button", name="From the photo").click()
+    picture = stage.page.locator("#us-run .us-figure img")
+    expect(picture).to_be_visible()
+    expect(stage.page.locator("#us-run .us-figure")).to_contain_text("made up")
+    stage.page.wait_for_function("document.querySelector('#us-run .us-figure img').naturalHeight > 100")
+    stage.shoot("15-person-from-a-photo")
+    assert (output / run_id / "reference-figure.jpg").is_file()
+
+    stage.visit()
+    stage.add_clip(small_clip)
+    upload.set_input_files(tmp_path / "wall.png")
+    expect(stage.page.locator("#us-reference img")).to_be_visible()
+    stage.start()
+    stage.wait_for_state("failed")
+    expect(stage.page.locator("#us-run")).to_contain_text("Nobody is found in the reference picture")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -70,6 +71,22 @@ def test_the_page_asks_no_other_server_for_anything(stage):
     assert others == set()
     expect(stage.page).to_have_title("Understudy")
     assert stage.page.locator("footer").count() == 0
+
+
+def test_somebody_random_can_be_chosen(stage, small_clip):
+    stage.add_clip(small_clip)
+    stage.page.locator("#us-random-avatar").click()
+    somebody = stage.page.locator("#us-avatar label").first
+    expect(somebody).to_have_attribute("data-value", re.compile(r"^random-\d+$"))
+    name = somebody.get_attribute("data-value")
+    expect(stage.chosen("us-avatar")).to_have_value(name)
+    picture = somebody.locator("img")
+    expect(picture).to_have_js_property("naturalWidth", 384, timeout=120_000)
+    stage.shoot("random")
+
+    stage.card("us-avatar", "omar").click()
+    expect(stage.chosen("us-avatar")).to_have_value("omar")
+    expect(stage.card("us-avatar", name)).to_be_visible()
 
 
 def test_a_preset_fills_the_advanced_settings_in_and_a_change_makes_it_custom(stage, small_clip):
@@ -307,7 +324,9 @@ def test_the_camera_records_a_clip(stage):
             # Gradio's recorder uploads what pieces it has when it is stopped; where the machine stands still it has none.
             stage.visit()
     expect(facts).to_contain_text("frames")
-    expect(stage.page.locator("#us-person .us-notice")).to_contain_text("No person was found", timeout=WORK_MS)
+    # The browser's camera shows a pattern. Nobody is in it, but now and then a few frames of it pass for somebody.
+    looked_at = stage.page.locator("#us-person .us-notice, #us-person [aria-pressed]")
+    expect(looked_at.first).to_be_visible(timeout=WORK_MS)
 
 
 def test_a_request_cannot_name_a_file_of_the_machine(browser, small_clip, tmp_path):

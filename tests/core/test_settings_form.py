@@ -36,7 +36,7 @@ def test_kinds() -> None:
     assert kinds["foot_lock"] == ("switch", False)
     assert kinds["segments"] == ("choice", False)
     assert kinds["overlap"] == ("integer", False)
-    assert kinds["shutter"] == ("number", False)
+    assert kinds["shutter"] == ("number", True)
     assert kinds["focal_length"] == ("number", True)
     assert kinds["reference"] == ("file", True)
     assert kinds["person"] == ("point", True)

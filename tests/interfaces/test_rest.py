@@ -243,6 +243,16 @@ def test_what_there_is_to_choose_from(client) -> None:
     error_of(client.get("/avatars/nobody/thumbnail"), 404)
 
 
+def test_somebody_random_is_drawn_when_asked_for(client) -> None:
+    somebody, another = (client.get(f"/avatars/random-{seed}/thumbnail") for seed in (3, 4))
+    assert somebody.headers["content-type"] == "image/png"
+    picture = cv2.imdecode(np.frombuffer(somebody.content, np.uint8), cv2.IMREAD_COLOR)
+    assert picture.shape == (384, 384, 3)
+    assert somebody.content != another.content
+    assert client.get("/avatars/random-3/thumbnail").content == somebody.content
+    error_of(client.get("/avatars/random-x/thumbnail"), 404)
+
+
 def test_health_and_documentation(client) -> None:
     health = client.get("/health").json()
     assert health["status"] == "ok"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,8 +13,10 @@ from core.types import BodyParams, GenerationRequest, ShotLook
 from models.body.anny_body import AnnyBody
 from models.body.articulation import landmark_positions, params_transforms
 from models.body.base import JOINT_NAMES, RestBody
+from models.body.wardrobe import list_avatars
 from models.generators.avatar import AvatarGenerator
 from models.generators.base import EngineOptions, Generator
+from tests.makehuman_files import vest
 
 WIDTH, HEIGHT = 120, 200
 INTRINSICS = np.array([[300.0, 0, 59.5], [0, 300.0, 99.5], [0, 0, 1]])
@@ -88,6 +91,14 @@ def test_it_draws_a_figure_where_the_body_was_fitted(engine: AvatarGenerator, re
     assert alpha[:10].max() == 0 and alpha[150:, :20].max() == 0 and alpha[:60, 100:].max() == 0
     assert 0.1 < alpha.mean() < 0.4
     assert isinstance(engine, Generator) and result.engine == "avatar" and result.seed == 4
+
+
+@pytest.mark.parametrize("name", [spec.name for spec in list_avatars()])
+def test_every_avatar_that_ships_is_drawn(name: str, rest: RestBody) -> None:
+    params = body(rest, 1)
+    alpha = AvatarGenerator(EngineOptions(avatar=name)).generate(request(params)).alpha[0]
+    for x, y in pixels(params, 0, [0, 11, 12, 23, 24]):
+        assert alpha[y, x] == pytest.approx(1.0, abs=1e-3)
 
 
 def test_its_edges_are_smooth_and_its_inside_is_solid(engine: AvatarGenerator, rest: RestBody) -> None:
@@ -211,3 +222,11 @@ def test_what_is_missing_is_named(engine: AvatarGenerator, rest: RestBody) -> No
         engine.generate(request(replace(body(rest, 1), model="smplx")))
     with pytest.raises(InputError, match="nobody"):
         AvatarGenerator(EngineOptions(avatar="nobody")).load()
+
+
+def test_a_picture_that_a_garment_lacks_is_told_with_the_result(tmp_path: Path, rest: RestBody) -> None:
+    vest(tmp_path / "clothes", rest, material="diffuseTexture gone.png\n")
+    avatar = tmp_path / "me.yaml"
+    avatar.write_text("name: me\noutfit:\n  - {kind: garment, file: clothes/vest.mhclo}\n")
+    result = AvatarGenerator(EngineOptions(avatar=str(avatar))).generate(request(body(rest, 1)))
+    assert any("gone.png" in warning for warning in result.warnings)

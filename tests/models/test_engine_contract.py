@@ -77,6 +77,7 @@ def test_a_layer_of_the_size_and_length_that_was_asked_for(engine: Generator, re
     assert np.isfinite(result.alpha).all()
     assert result.engine == engine.name and result.seed == 4 and result.warnings == ()
     assert (result.motion is not None) == engine.capabilities.gives_motion
+    assert (result.shadow is not None) == engine.capabilities.casts_shadow
     # The corners are far from the person.
     assert not result.alpha[:, :8, :8].any() and not result.alpha[:, -8:, -8:].any()
 

@@ -19,6 +19,7 @@ from core.presets import load_preset, preset_names
 from core.settings import ReplaceSettings, make_settings
 from models import registry, weights
 from models.body.wardrobe import load_avatar
+from pipelines.avatars import picture as picture_of
 from pipelines.catalogue import add_checkpoint, avatars, engines, lacking, unread_settings
 
 
@@ -159,8 +160,9 @@ def test_every_avatar_can_be_chosen_and_has_words_and_a_picture() -> None:
         assert load_avatar(card.name).name == card.name
         assert card.title
         assert card.description, f"{card.name} has no description"
-        picture = cv2.imread(str(card.thumbnail))
-        assert picture is not None, f"{card.thumbnail} is missing or no picture: make thumbnails"
+        file = picture_of(card.name)
+        picture = cv2.imread(str(file))
+        assert picture is not None, f"{file} is missing or no picture: make thumbnails"
         assert min(picture.shape[:2]) >= 200
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,7 @@ from core.errors import Cancelled, StageError
 from core.progress import Progress
 from core.settings import ReplaceSettings
 from models.generators import controlnet, wan_animate
-from models.generators.base import EngineOptions
-from pipelines.replace import perform, request
+from pipelines.replace import perform, request, second_pass
 from pipelines.replace.checkpoints import SegmentReader, segment_file
 from pipelines.replace.processor import replace_clip, resume_run
 from tests import clips
@@ -215,16 +213,14 @@ def test_missing_weights_end_with_exit_code_3_and_the_command(
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
 
 
+@pytest.mark.parametrize("engine", ["controlnet", "avatar"])
 def test_frames_that_are_prepared_and_finished_while_others_are_drawn_come_out_the_same(
-    clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    engine: str, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changes = {"segments": 1, "temporal_strength": 0.7, "foot_lock": True}
-    together = replace_clip(clip, settings("controlnet", **changes), output=tmp_path / "together")
-    kind = controlnet.ControlNetGenerator
-    declared = kind.capabilities.fget
-    assert declared is not None and declared(controlnet.ControlNetGenerator(EngineOptions())).leaves_cpu
-    monkeypatch.setattr(kind, "capabilities", property(lambda made: replace(declared(made), leaves_cpu=False)))
-    in_turn = replace_clip(clip, settings("controlnet", **changes), output=tmp_path / "in_turn")
+    together = replace_clip(clip, settings(engine, **changes), output=tmp_path / "together")
+    monkeypatch.setattr(second_pass, "prefetch", lambda items, depth=4: (item for item in items))
+    in_turn = replace_clip(clip, settings(engine, **changes), output=tmp_path / "in_turn")
     for one, other in zip(drawn(together)[0], drawn(in_turn)[0], strict=True):
         np.testing.assert_array_equal(one, other)
 

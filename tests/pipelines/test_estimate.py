@@ -14,7 +14,7 @@ from core.presets import load_preset
 from core.runs import RunFolder
 from core.settings import ReplaceSettings, make_settings
 from pipelines.machine import machine_key
-from pipelines.replace.costs import START_S, peak_mb, stage_seconds
+from pipelines.replace.costs import DRAWING_STAGES, START_S, peak_mb, stage_seconds
 from pipelines.replace.estimate import estimate
 
 SIZE = (960, 540)
@@ -244,6 +244,16 @@ def test_another_engines_runs_tell_the_machines_speed_and_nothing_more(tmp_path)
     assert guess.basis.endswith("none of them with this engine.")
 
 
+def test_stages_that_went_side_by_side_count_by_the_clock(tmp_path) -> None:
+    took = stage_seconds(FRAMES, SIZE, BALANCED, 0.1)
+    drawing = sum(took.get(name, 0.0) for name in DRAWING_STAGES)
+    for _ in range(30):
+        finished(tmp_path, drawing_s=0.7 * drawing)
+    guess = estimate(FRAMES, SIZE, BALANCED, history=tmp_path, person_share=0.1)
+    assert guess.seconds == pytest.approx(START_S + sum(took.values()) - 0.3 * drawing, rel=0.03)
+    assert guess.stages["detect"] == pytest.approx(took["detect"], rel=0.03)
+
+
 def test_a_real_run_foretells_the_next_one(tmp_path, app, small_clip) -> None:
     def took(*options: str) -> dict[str, Any]:
         done = app("replace", small_clip, "--preset", "fast", "--output", tmp_path, *options)
@@ -254,6 +264,7 @@ def test_a_real_run_foretells_the_next_one(tmp_path, app, small_clip) -> None:
     guess = estimate(first["frames_in"], tuple(first["size"]), preset("fast"), history=tmp_path)
     assert guess.runs == 1
     second = took("--avatar", "mannequin")
+    assert second["drawing_s"] > 0
     total = START_S + sum(second["stages"].values())
     assert 0.5 < guess.seconds / total < 2
     assert 0.5 < guess.peak_mb / second["peak_rss_mb"] < 2

@@ -41,6 +41,17 @@
 
   const report = (run) => el("iframe", { class: "us-report", src: address(run.id, "report"), title: "Quality report" });
 
+  const hasFigure = (run) => run.files?.some((file) => file.name === "figure");
+
+  /** The photo and the person made of it. What the photo does not show is made up, which is said. */
+  const figureOf = (run) =>
+    el(
+      "figure",
+      { class: "us-figure" },
+      el("img", { src: address(run.id, "figure"), alt: "The photo, and the figure made of it from the front, the side and behind" }),
+      el("figcaption", { class: "us-soft" }, "The photo, then the figure from the front, the side and behind. What the photo does not show is made up from what it shows."),
+    );
+
   const download = (run, part, text, kind = "", hint = null) =>
     el("a", { class: `us-button ${kind}`, href: address(run.id, `${part}?download=1`), download: "", title: hint }, text);
 
@@ -48,11 +59,13 @@
 
   const replaced = {
     /** "Balanced, Maya" */
-    title: ({ preset, settings: { engine, avatar } }) => words(preset, engine === "avatar" ? avatar : engine),
+    title: ({ preset, settings: { engine, avatar, reference } }) =>
+      words(preset, engine !== "avatar" ? engine : reference ? "a person from a photo" : avatar),
     views: (run) => [
       ["compare", "Before / after", compareFrames],
       ["result", "Video", () => video(address(run.id, "result"), "The result")],
       run.settings.comparison && ["comparison", "Side by side", () => video(address(run.id, "comparison"), "Source and result side by side")],
+      hasFigure(run) && ["figure", "From the photo", figureOf],
       ["report", "Quality report", report],
     ],
     figures: [

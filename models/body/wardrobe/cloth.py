@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -18,10 +18,13 @@ COTTON = Surface(Material.CLOTH, 0.88, sheen=0.25, pattern=Pattern.WEAVE, patter
 SHIRTING = Surface(Material.CLOTH, 0.8, sheen=0.15, pattern=Pattern.WEAVE, pattern_strength=0.2, wrinkles=0.9)
 KNITTED = Surface(Material.CLOTH, 0.95, sheen=0.45, pattern=Pattern.KNIT, pattern_strength=0.5, wrinkles=0.55)
 RIBBED = Surface(Material.CLOTH, 0.95, sheen=0.4, pattern=Pattern.RIBBED, pattern_strength=0.6, wrinkles=0.15)
+JERSEY = Surface(Material.CLOTH, 0.92, sheen=0.35, pattern=Pattern.WEAVE, pattern_strength=0.3, wrinkles=0.2)
 DENIM = Surface(Material.CLOTH, 0.85, sheen=0.15, pattern=Pattern.DENIM, pattern_strength=0.5, wrinkles=0.7)
 STRETCH = Surface(Material.CLOTH, 0.65, sheen=0.2, pattern=Pattern.WEAVE, pattern_strength=0.1, wrinkles=0.25)
 TWILL = Surface(Material.CLOTH, 0.85, sheen=0.2, pattern=Pattern.WEAVE, pattern_strength=0.25, wrinkles=0.75)
+SATIN = Surface(Material.CLOTH, 0.45, specular=0.05, sheen=0.1, pattern=Pattern.WEAVE, pattern_strength=0.1)
 LEATHER = Surface(Material.SHOE, 0.42, pattern=Pattern.LEATHER, pattern_strength=0.15)
+SMOOTH_LEATHER = Surface(Material.SHOE, 0.45, pattern=Pattern.LEATHER, pattern_strength=0.05)
 CANVAS = Surface(Material.SHOE, 0.85, sheen=0.15, pattern=Pattern.WEAVE, pattern_strength=0.3)
 RUBBER = Surface(Material.PLASTIC, 0.6)
 METAL = Surface(Material.METAL, 0.35, specular=0.5)
@@ -55,8 +58,12 @@ class Figure:
             self.clearance = np.maximum(self.clearance, np.where(depth > 0, lift, 0.0))
             self.surfaces.append((shell.points.copy(), shell.normals))
 
-    def keep_outside(self, shell: Shell, gap: float) -> None:
-        """Push a new garment's cloth out until it is ``gap`` metres outside of the garments under it."""
+    def keep_outside(self, shell: Shell, gap: float, where: np.ndarray | None = None) -> None:
+        """Push a new garment's cloth out until it is ``gap`` metres outside of the garments under it.
+
+        ``where`` (N,) 0..1 over the body: how much that matters; everywhere if it is not given.
+        """
+        matters = np.ones(len(shell.points)) if where is None else shell.of(where)
         for points, normals in self.surfaces:
             tree = cKDTree(points)
             for _ in range(2):
@@ -64,7 +71,7 @@ class Figure:
                 height = ((shell.points[:, None] - points[index]) * normals[index]).sum(axis=2)
                 height = height[:, :4].mean(axis=1)
                 near = (distance[:, 0] < 0.05) & ((normals[index[:, 0]] * shell.normals).sum(axis=1) > 0.2)
-                push = np.where(near, np.maximum(gap - height, 0.0), 0.0)
+                push = np.where(near, np.maximum(gap - height, 0.0), 0.0) * matters
                 shell.points = shell.points + blurred(push, shell, 1)[:, None] * normals[index].mean(axis=1)
 
 
@@ -122,7 +129,7 @@ def finish(
     inner[len(shell.points) :] = True
     faces, matrix, label = separate(faces, which[parents], len(points))
     back = origin[np.asarray(matrix.argmax(axis=1)).ravel()]
-    surfaces = tuple(panel.surface for panel in panels)
+    surfaces = tuple(_told_apart(panels))
     color = np.stack([panel.color for panel in panels])[label]
     worn = 1 + 0.05 * fractal(shell.points, 0.12, 3, seed=7)
     albedo = color * (tint * worn)[back, None]
@@ -130,8 +137,20 @@ def finish(
     pick = selection(back, len(shell.points))
     return Part(
         matrix @ points, faces, (pick @ weights).tocsr(), np.clip(albedo, 0, 1), surfaces, label.astype(int),
-        fold=fold[back], source=(pick @ shell.source).tocsr(),
+        fold=fold[back], source=(pick @ shell.source).tocsr(), control=back,
     )  # fmt: skip
+
+
+def _told_apart(panels: list[Panel]) -> list[Surface]:
+    """The panels' surfaces; a panel of the same cloth in another colour gets one of its own, because the renderer smooths the
+    edges between surfaces."""
+    result: list[Surface] = []
+    for index, panel in enumerate(panels):
+        alike = [other for other in panels[:index] if np.abs(other.color - panel.color).max() < 0.06]
+        same = [other for other in panels[:index] if other.surface == panel.surface]
+        nudged = replace(panel.surface, roughness=panel.surface.roughness - 0.001 * index)
+        result.append(nudged if same and not alike else panel.surface)
+    return result
 
 
 def _raise(shell: Shell, panels: list[Panel], which: np.ndarray) -> None:

@@ -104,6 +104,10 @@ def _band(line: NeckLine, body: Anatomy, color: np.ndarray, top: Top) -> Part:
     return _loft(line, profile, body, shade, RIBBED if top.neck != "v" or top.knit else COTTON)
 
 
+#: Radians round the neck from the throat to the points of a collar that is buttoned up.
+_POINT = 0.5
+
+
 def _turned(line: NeckLine, body: Anatomy, color: np.ndarray, top: Top) -> Part:
     """A collar that stands up and is turned down, with points at the throat."""
     front = np.abs((line.turn + np.pi) % (2 * np.pi) - np.pi)
@@ -112,6 +116,9 @@ def _turned(line: NeckLine, body: Anatomy, color: np.ndarray, top: Top) -> Part:
     if isinstance(top, Jacket):
         stand = 0.022 - 0.006 * tip
     fall = 0.042 + 0.022 * tip
+    if isinstance(top, Shirt) and top.tie:
+        # Buttoned up: the edges run from the throat down and apart to the points.
+        fall = np.where(front < _POINT, 0.004 + 0.064 * front / _POINT, 0.042 + 0.026 * smoothstep(front, 0.95, _POINT))
     zero = np.zeros(len(front))
     lean = 0.007 * (1 - tip) + 0.002
     rows = [
@@ -121,10 +128,14 @@ def _turned(line: NeckLine, body: Anatomy, color: np.ndarray, top: Top) -> Part:
         (zero + 0.0185 + 0.004 * tip, stand - 0.98 * fall), (zero + 0.006, stand - 0.5 * fall),
     ]  # fmt: skip
     profile = np.stack([np.stack(row, axis=-1) for row in rows])
+    if isinstance(top, Shirt | Jacket):
+        # Ironed flat.
+        profile[5:, :, 0] *= 0.5 if isinstance(top, Shirt) and top.tie else 0.7
     # What falls below the neckline lies on the slope of the shoulders.
     profile[3:, :, 0] += 0.35 * (1 - tip) * np.maximum(0, -profile[3:, :, 1])
     shade = np.array([0.5, 0.7, 0.9, 1, 1, 1, 1, 0.95, 0.6, 0.5])[:, None] * color
-    opened = NeckLine(line.points, line.source, line.turn, line.out, line.up, False)
+    buttoned = isinstance(top, Shirt) and top.tie is not None and line.closed
+    opened = NeckLine(line.points, line.source, line.turn, line.out, line.up, buttoned)
     surface = SHIRTING if isinstance(top, Shirt) else TWILL if isinstance(top, Jacket) else RIBBED
     return _loft(opened, profile, body, shade, surface)
 
@@ -160,7 +171,8 @@ def make_front(shell: Shell, body: Anatomy, top: Top) -> list[Part]:
     front = ahead & (normal[:, 1] < -0.05) & (np.abs(shell.points[:, 0]) < 0.09)
     places = shell.points[front][:, [0, 2]]
     middle = shell.points[ahead & (np.abs(shell.points[:, 0]) < 0.012)]
-    high, low = middle[:, 2].max() - 0.002, middle[:, 2].min() + 0.002
+    under_knot = 0.03 if isinstance(top, Shirt) and top.tie else 0.002
+    high, low = middle[:, 2].max() - under_knot, middle[:, 2].min() + 0.002
     half = 0.015 if top.front == "buttons" else 0.007
     z = np.linspace(high, low, 60)
     x = np.linspace(-half, half, 5)

@@ -72,25 +72,28 @@ def fall(
     return result
 
 
-def tubes(paths: Paths) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Points (V, 3), faces (F, 3) and unit strand directions (V, 3) of all locks."""
+def tubes(paths: Paths, sides: int = _SIDES, turn: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Points (V, 3), faces (F, 3) and unit strand directions (V, 3) of all locks; each point of a path has ``sides``.
+
+    ``turn`` radians turns the cross-section from across to outwards.
+    """
     locks, steps = paths.points.shape[:2]
     heading = unit(np.gradient(paths.points, axis=1))
     across = unit(np.cross(heading, paths.out))
     outward = np.cross(across, heading)
-    angle = np.arange(_SIDES) * 2 * np.pi / _SIDES
+    angle = turn + np.arange(sides) * 2 * np.pi / sides
     ring = (
         np.cos(angle)[:, None] * (across * paths.width[..., None])[:, :, None]
         + np.sin(angle)[:, None] * (outward * paths.depth[..., None])[:, :, None]
     )
     points = (paths.points[:, :, None] + ring).reshape(-1, 3)
-    one = grid_faces(steps, _SIDES, True)
-    faces = (one[None] + (np.arange(locks) * steps * _SIDES)[:, None, None]).reshape(-1, 3)
+    one = grid_faces(steps, sides, True)
+    faces = (one[None] + (np.arange(locks) * steps * sides)[:, None, None]).reshape(-1, 3)
     a, b, c = points[faces].transpose(1, 0, 2)
-    centre = np.repeat(paths.points.reshape(-1, 3), _SIDES, axis=0)[faces[:, 0]]
+    centre = np.repeat(paths.points.reshape(-1, 3), sides, axis=0)[faces[:, 0]]
     if (np.cross(b - a, c - a) * (a - centre)).sum() < 0:
         faces = faces[:, ::-1]
-    strand = np.repeat(heading.reshape(-1, 3), _SIDES, axis=0)
+    strand = np.repeat(heading.reshape(-1, 3), sides, axis=0)
     return points, faces, strand
 
 

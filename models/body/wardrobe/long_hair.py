@@ -14,9 +14,14 @@ from models.body.wardrobe.noise import noise, smoothstep
 from models.body.wardrobe.part import Part
 from models.body.wardrobe.scalp import Scalp, combed, find_scalp, hairline, tangent
 from models.body.wardrobe.spec import Hair, LongHair, TiedHair, linear
+from models.body.wardrobe.strands import Growth, locks_on, locks_over
 
 #: Size of a sheet of falling hair: strands side by side, points along each.
 _COLUMNS, _ROWS = 132, 28
+#: Metres along a tail from its knot to its tie.
+_TIE = 0.024
+#: Columns that fold each edge of a curtain in.
+_FOLDED = 2
 
 
 def _lock_part(paths: Paths, body: Anatomy, hair: Hair, share: np.ndarray, seed: int) -> Part:
@@ -75,7 +80,13 @@ def long_hair(figure: Figure, hair: LongHair) -> list[Part]:
     thickness = 0.002 + 0.004 * grow * groove
     thickness = smooth(thickness, neighbours(scalp.faces, len(scalp.points)), 4)
     parts = [cap(body, scalp, hair, thickness, flow, 0.3)]
-    parts.append(_curtain(figure, hair, scalp, thickness))
+    curtain = _curtain(figure, hair, scalp, thickness)
+    # Not at the roots, whose hairs are one with the parting, nor on the folded edges beside the face.
+    rows = len(curtain.points) // (_COLUMNS + 2 * _FOLDED)
+    row, column = np.divmod(np.arange(len(curtain.points)), len(curtain.points) // rows)
+    free = (row > 1) & (row < 0.75 * rows) & (column > 8) & (column < column.max() - 8)
+    flyaways = Growth(70, (0.03, 0.07), 0.0007, (0.003, 0.010), 5, 0.35)
+    parts += [curtain, *locks_over(hair, curtain, flyaways, free, hair.seed + 61)]
     if hair.fringe:
         parts.append(_fringe(figure, hair, scalp))
     return parts
@@ -103,7 +114,7 @@ def _curtain(figure: Figure, hair: LongHair, scalp: Scalp, thickness: np.ndarray
     for _ in range(3):
         padded = np.pad(points, ((2, 2), (0, 0), (0, 0)), "edge")
         points = sum(mean[k] * padded[k : k + len(points)] for k in range(5))
-    points = np.concatenate([_tuck(points[:1], face, 2), points, _tuck(points[-1:], face, 2)[::-1]])
+    points = np.concatenate([_tuck(points[:1], face, _FOLDED), points, _tuck(points[-1:], face, _FOLDED)[::-1]])
     return _sheet(points, body, hair, closed=False)
 
 
@@ -119,10 +130,11 @@ def _off_the_face(points: np.ndarray, face: FaceFrame) -> np.ndarray:
 
 def _parting(hair: LongHair, scalp: Scalp, thickness: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Roots (M, 3) along the parting and round the crown, and the directions (M, 3) in which the hair leaves them."""
-    outer = scalp.points + 0.8 * thickness[:, None] * scalp.normals
+    above = scalp.top > 0.2
+    outer = (scalp.points + 0.8 * thickness[:, None] * scalp.normals)[above]
     share = np.linspace(0, 1, _COLUMNS)
     around = np.abs(2 * share - 1)
-    span = scalp.points[scalp.top > 0.2]
+    span = scalp.points[above]
     front, back = span[:, 1].min() + 0.012, span[:, 1].max() - 0.03
     y = back + (front - back) * smoothstep(around, 0.15, 1.0)
     x = hair.parting * 0.032 * smoothstep(around, 0.1, 0.5) + 0.002 * np.sign(0.5 - share)
@@ -221,38 +233,45 @@ def tied_hair(figure: Figure, hair: TiedHair) -> list[Part]:
     grow = smoothstep(scalp.inside, -0.002, 0.022)
     distance = np.linalg.norm(scalp.points - knot, axis=1)
     thickness = 0.002 + 0.009 * grow + 0.012 * np.exp(-((distance / 0.03) ** 2))
-    parts = [cap(body, scalp, hair, thickness, flow, 0.8)]
+    lying = cap(body, scalp, hair, thickness, flow, 0.8)
+    combed_back = Growth(80, (0.035, 0.06), 0.0028, (0.0008, 0.0035), stray=0.10)
+    flyaways = Growth(60, (0.02, 0.045), 0.0007, (0.003, 0.010), 5, 0.6)
+    parts = [
+        lying,
+        *locks_on(body, scalp, hair, lying, flow, combed_back, hair.seed + 61),
+        *locks_on(body, scalp, hair, lying, flow, flyaways, hair.seed + 62),
+    ]
     if hair.style == "bun":
         return [*parts, _bun(body, hair, knot, direction)]
-    return [*parts, _tail(figure, hair, knot, direction), _tie(body, hair, knot, direction)]
+    spine = _spine(figure, hair, knot, direction)
+    return [*parts, _tail(body, hair, spine), _tie(body, hair, spine)]
 
 
-def _tail(figure: Figure, hair: TiedHair, knot: np.ndarray, direction: np.ndarray) -> Part:
-    """A tapering tube of combed hair from the knot down the back."""
-    body = figure.body
+def _spine(figure: Figure, hair: TiedHair, knot: np.ndarray, direction: np.ndarray) -> np.ndarray:
+    """(30, 3) middle line of a tail from the knot down the back."""
+    off = np.full(30, 0.024 + 0.010 * hair.volume)
+    end = np.array([figure.body.level(0.80)])
+    return fall((knot - 0.006 * direction)[None], direction[None], end, off, Obstacle(figure), 0.62)[0]
+
+
+def _thickness(hair: TiedHair, rows: int) -> np.ndarray:
+    """(rows,) half the thickness of a tail from the knot to its tip, metres."""
+    t = np.linspace(0, 1, rows)
+    grow = (0.010 + 0.014 * hair.volume) * smoothstep(t, 0.0, 0.28)
+    return np.maximum(0.0135 + grow - (0.020 + 0.012 * hair.volume) * smoothstep(t, 0.45, 1.02), 0.0012)
+
+
+def _tail(body: Anatomy, hair: TiedHair, spine: np.ndarray) -> Part:
+    """A tapering tube of combed hair along ``spine`` (K, 3)."""
     random = np.random.default_rng(hair.seed + 31)
-    columns, rows = 36, 30
-    end = np.array([body.level(0.80)])
-    spine = fall(
-        (knot - 0.006 * direction)[None],
-        direction[None],
-        end,
-        np.full(rows, 0.024 + 0.010 * hair.volume),
-        Obstacle(figure),
-        0.62,
-    )[0]
+    columns, rows = 36, len(spine)
     heading = unit(np.gradient(spine, axis=0))
     side = np.array([1.0, 0.0, 0.0])
     outward = unit(np.cross(side, heading))
     t = np.linspace(0, 1, rows)
-    size = (
-        0.0135
-        + (0.010 + 0.014 * hair.volume) * smoothstep(t, 0.0, 0.28)
-        - (0.020 + 0.012 * hair.volume) * smoothstep(t, 0.45, 1.02)
-    )
     angle = np.arange(columns) * 2 * np.pi / columns
     ring = 1.15 * np.cos(angle)[:, None, None] * side + 0.80 * np.sin(angle)[:, None, None] * outward[None]
-    points = spine[None] + np.maximum(size, 0.0012)[None, :, None] * ring
+    points = spine[None] + _thickness(hair, rows)[None, :, None] * ring
     tips = np.convolve(np.pad(random.normal(0, 1, columns), 2, "wrap"), np.array([1, 2, 2, 2, 1]) / 3, "valid")
     points = points + (0.012 * tips[:, None] * smoothstep(t, 0.7, 1.0)[None])[..., None] * heading[None]
     return _sheet(points, body, hair, closed=True)
@@ -262,19 +281,24 @@ def _head_part(body: Anatomy, points: np.ndarray, faces: np.ndarray) -> np.ndarr
     return hanging_weights(points, body, np.zeros(len(points)))
 
 
-def _tie(body: Anatomy, hair: TiedHair, knot: np.ndarray, direction: np.ndarray) -> Part:
-    """A ring round the root of the tail."""
+def _tie(body: Anatomy, hair: TiedHair, spine: np.ndarray) -> Part:
+    """A ring round the tail, where it leaves the hair that heaps up round the knot."""
     around, tube = 16, 8
     big, small = np.meshgrid(np.arange(around) * 2 * np.pi / around, np.arange(tube) * 2 * np.pi / tube, indexing="ij")
+    gone = np.cumsum(np.linalg.norm(np.diff(spine, axis=0, prepend=spine[:1]), axis=1))
+    place = int(np.searchsorted(gone, _TIE))
+    centre, direction = spine[place], unit(spine[place + 1] - spine[place - 1])
     side = np.array([1.0, 0.0, 0.0])
     up = unit(np.cross(direction, side))
-    radius = 0.0155 * (0.8 + 0.5 * hair.volume)
     out = np.cos(big)[..., None] * side + np.sin(big)[..., None] * up
-    points = knot + out * (radius + 0.0055 * np.cos(small))[..., None] + direction * (0.0055 * np.sin(small))[..., None]
+    # The tail is wider than deep.
+    middle = (1.15 * np.cos(big))[..., None] * side + (0.80 * np.sin(big))[..., None] * up
+    middle = centre + _thickness(hair, len(spine))[place] * middle
+    points = middle + 0.0045 * (np.cos(small)[..., None] * out + np.sin(small)[..., None] * direction)
     flat = points.reshape(-1, 3)
     faces = np.concatenate([grid_faces(around, tube, True), _closing(around, tube)])
     a, b, c = flat[faces].transpose(1, 0, 2)
-    ring = (knot + radius * out).reshape(-1, 3)[faces[:, 0]]
+    ring = middle.reshape(-1, 3)[faces[:, 0]]
     if (np.cross(b - a, c - a) * (a - ring)).sum() < 0:
         faces = faces[:, ::-1]
     color = np.tile(linear(hair.band), (len(flat), 1))

@@ -6,8 +6,20 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from models.body.character import Surface
+from models.body.character import Surface, Texture
 from models.body.wardrobe.mesh import Matrix, selection, take_faces
+
+
+@dataclass(frozen=True)
+class Drape:
+    """Control points of hanging cloth and the balls that it is pushed out of; see :mod:`models.body.drape`."""
+
+    points: np.ndarray
+    """(C, 3) metres: the cloth's grids, row by row, then the balls' middles."""
+    weights: Matrix
+    """(C, B) sparse skinning weights."""
+    radius: np.ndarray
+    """(C,) metres, 0 for cloth."""
 
 
 @dataclass
@@ -34,6 +46,19 @@ class Part:
     """(V,), or empty where every edge is sharp."""
     source: Matrix | None = None
     """(V, N) each vertex as a combination of body vertices, for parts that outer garments may hide."""
+    textures: tuple[Texture, ...] = ()
+    """Pictures that ``surfaces`` name."""
+    uv: np.ndarray = field(default_factory=lambda: np.zeros((0, 3, 2), np.float32))
+    """(F, 3, 2) texture coordinates of the faces' corners, or empty where there are no textures."""
+    warnings: tuple[str, ...] = ()
+    """What the user should know of it."""
+    base: np.ndarray = field(default_factory=lambda: np.zeros((0, 3), np.int32))
+    """(V, 3) vertices of MakeHuman's base mesh that each vertex hangs on, or empty where it does not."""
+
+    drape: Drape | None = None
+    """How the part hangs, where it hangs free."""
+    control: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
+    """(V,) the control point of ``drape`` that each vertex follows."""
 
     def __post_init__(self) -> None:
         count = len(self.points)
@@ -47,19 +72,18 @@ class Part:
             raise ValueError("this part is not made of body vertices")
         return self.source @ values
 
-    def taking(self, faces: np.ndarray, matrix: Matrix) -> Part:
-        """This part on other vertices: ``matrix`` @ attributes, nearest old vertex for the surface."""
-        nearest = np.asarray(matrix.argmax(axis=1)).ravel()
-        return Part(
-            matrix @ self.points, faces, (matrix @ self.weights).tocsr(), matrix @ self.albedo, self.surfaces,
-            self.surface[nearest], matrix @ self.strand, matrix @ self.fold, matrix @ self.softness,
-            None if self.source is None else (matrix @ self.source).tocsr(),
-        )  # fmt: skip
-
     def keeping(self, faces: np.ndarray) -> Part:
         """This part with only the faces where ``faces`` (F,) bool is true."""
         kept, matrix = take_faces(self.faces, faces, len(self.points))
-        return self.taking(kept, matrix)
+        nearest = np.asarray(matrix.argmax(axis=1)).ravel()
+        return Part(
+            matrix @ self.points, kept, (matrix @ self.weights).tocsr(), matrix @ self.albedo, self.surfaces,
+            self.surface[nearest], matrix @ self.strand, matrix @ self.fold, matrix @ self.softness,
+            None if self.source is None else (matrix @ self.source).tocsr(),
+            self.textures, self.uv[faces] if len(self.uv) else self.uv, self.warnings,
+            self.base[nearest] if len(self.base) else self.base,
+            self.drape, self.control[nearest] if len(self.control) else self.control,
+        )  # fmt: skip
 
 
 def separate(faces: np.ndarray, label: np.ndarray, count: int) -> tuple[np.ndarray, Matrix, np.ndarray]:

@@ -6,11 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
+from scipy.spatial import cKDTree
 
 from models.body.wardrobe.anatomy import Anatomy
 from models.body.wardrobe.mesh import Matrix, edges_of, neighbours, smooth, unit
 from models.body.wardrobe.noise import noise, smoothstep
 from models.body.wardrobe.shell import cut
+
+#: Metres of skin between an ear and the hair.
+EAR_MARGIN = 0.004
 
 
 @dataclass(frozen=True)
@@ -40,18 +44,17 @@ def hairline(body: Anatomy, recede: float, seed: int) -> np.ndarray:
     turn = np.arctan2(np.abs(x), -(y - face.skull[1]))
     at_ear = float(np.arctan2(np.abs(face.ears[:, 0]).mean(), -(ear[1] - face.skull[1])))
     table = np.array([
-        (0.0, 1.08 + 0.22 * recede), (0.22, 1.12 + 0.3 * recede), (0.48, 1.08 + 0.75 * recede), (0.75, 0.80 + 0.5 * recede),
-        (0.95, 0.45), (at_ear - 0.42, 0.0), (at_ear - 0.30, -0.42), (at_ear - 0.16, -0.42), (at_ear - 0.10, -0.05),
-        (at_ear, 0.30), (at_ear + 0.14, 0.2), (at_ear + 0.28, -0.40), (at_ear + 0.50, -0.85), (np.pi, -1.02),
+        (0.0, 1.05 + 0.22 * recede), (0.22, 1.09 + 0.3 * recede), (0.48, 1.05 + 0.75 * recede), (0.75, 0.80 + 0.5 * recede),
+        (0.95, 0.45), (at_ear - 0.46, 0.02), (at_ear - 0.34, -0.36), (at_ear - 0.22, -0.42), (at_ear + 0.28, -0.45),
+        (at_ear + 0.50, -0.88), (np.pi, -1.06),
     ])  # fmt: skip
     order = np.argsort(table[:, 0])
     line = eye + u * np.interp(turn, table[order, 0], table[order, 1])
     ragged = 0.0035 * noise(body.points, 0.011, seed) + 0.0025 * noise(body.points, 0.005, seed + 1)
-    field = z - line + ragged
-    ears = body.painted("ears")
-    near_ear = np.linalg.norm(body.points - np.where(x[:, None] > 0, face.ears[0], face.ears[1]), axis=1)
-    field = np.where(ears > 0.08, np.minimum(field, -0.004), field)
-    field = np.minimum(field, (near_ear - 0.16 * u))
+    # Hair grows round the ears, as far from their rims everywhere.
+    ears = body.painted("ears") > 0.08
+    off_ear = cKDTree(body.points[ears]).query(body.points)[0] - EAR_MARGIN
+    field = np.where(ears, -EAR_MARGIN, np.minimum(z - line + ragged, off_ear))
     head = body.bone_weight("head", "neck") > 0.3
     return np.where(head, field, -0.05)
 

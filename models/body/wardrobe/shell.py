@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import sparse
+from scipy.spatial import cKDTree
 
 from models.body.wardrobe.anatomy import Anatomy, Limb
 from models.body.wardrobe.mesh import (
     Matrix,
     boundary_edges,
     cut_along,
+    halve,
     neighbours,
     refine,
     smooth,
@@ -22,7 +24,7 @@ from models.body.wardrobe.mesh import (
 )  # fmt: skip
 from models.body.wardrobe.noise import noise, smoothstep
 
-#: Seams that ``Shell.panel`` keeps account of.
+#: Lines of ``divide`` that ``Shell.panel`` keeps account of.
 _PANEL_BITS = 8
 
 
@@ -37,7 +39,7 @@ class Shell:
     points: np.ndarray
     """(V, 3) metres."""
     panel: np.ndarray
-    """(F,) int: on which side of the first eight seams a face lies, one bit a seam (1 = positive side)."""
+    """(F,) int: on which side of the first eight lines of :func:`divide` a face lies, one bit a line (1 = positive)."""
 
     def of(self, values: np.ndarray) -> np.ndarray:
         """A field over the body ((N,) or (N, C)), on the cloth."""
@@ -53,8 +55,8 @@ def cut(
     body: Anatomy,
     where: np.ndarray,
     limits: Sequence[np.ndarray],
-    seams: Sequence[np.ndarray] = (),
-    longest: float = 0.027,
+    longest: float = 0.032,
+    fine: np.ndarray | None = None,
 ) -> Shell:
     """Cut the cloth out of the body.
 
@@ -64,28 +66,57 @@ def cut(
         (F,) bool, faces that may be used at all.
     limits:
         Fields (N,) over the body; the cloth lies where all are positive and ends exactly on their zero lines.
-    seams:
-        Fields (N,) whose zero lines become edges of the mesh, so that colours can change sharply there.
     longest:
         Metres: longer edges are halved.
+    fine:
+        (N,) bool, body vertices round which edges may be only half as long: narrow pieces.
     """
     inside = where & np.all([(field[body.faces] > 0).any(axis=1) for field in limits], axis=0)
     faces, source = take_faces(body.faces, inside, len(body))
     faces, matrix = refine(faces, source @ body.points, longest)
     source = matrix @ source
+    if fine is not None:
+        narrow = (source @ np.asarray(fine, float) > 0.3)[faces].any(axis=1)
+        faces, matrix, _ = halve(faces, source @ body.points, narrow, longest / 2)
+        source = matrix @ source
     for field in limits:
         faces, matrix, positive = cut_along(faces, source @ field)
         source = matrix @ source
         faces, matrix = take_faces(faces, positive, source.shape[0])
         source = matrix @ source
-    for field in seams:
-        faces, matrix, _ = cut_along(faces, source @ field, snap=0.05)
-        source = matrix @ source
-    panel = np.zeros(len(faces), int)
-    for bit, field in enumerate(seams[:_PANEL_BITS]):
-        panel |= ((source @ field)[faces].mean(axis=1) > 0).astype(int) << bit
     source = source.tocsr()
-    return Shell(source, faces, source @ body.points, panel)
+    return Shell(source, faces, source @ body.points, np.zeros(len(faces), int))
+
+
+def divide(shell: Shell, lines: Sequence[np.ndarray]) -> Matrix:
+    """Make the zero lines of fields over the finished cloth into edges of its mesh, so that colours change sharply there.
+
+    Done last: what shapes cloth moves its vertices along it too, and a line that was drawn before would come out ragged.
+    The shape stays. ``lines`` are (V,) fields. Sets ``shell.panel``. Returns the matrix that takes other fields along.
+    """
+    count = len(shell.points)
+    total: Matrix = sparse.identity(count, format="csr")
+    for line in lines:
+        faces, matrix, _ = cut_along(shell.faces, total @ line, snap=0.03)
+        total = (matrix @ total).tocsr()
+        shell.faces = faces
+    shell.points = total @ shell.points
+    shell.source = (total @ shell.source).tocsr()
+    shell.panel = np.zeros(len(shell.faces), int)
+    for bit, line in enumerate(lines[:_PANEL_BITS]):
+        shell.panel |= ((total @ line)[shell.faces].mean(axis=1) > 0).astype(int) << bit
+    return total
+
+
+def edge_distance(shell: Shell, field: np.ndarray) -> np.ndarray:
+    """(V,) metres from the opening where ``field`` (N,), over the body, is zero; 1 where there is no such opening."""
+    rim, _ = boundary_edges(shell.faces)
+    rim = rim[(np.abs(shell.of(field))[rim] < 1e-4).all(axis=1)]
+    if len(rim) == 0:
+        return np.ones(len(shell.points))
+    a, b = shell.points[rim].transpose(1, 0, 2)
+    dense = np.concatenate([a + t * (b - a) for t in (0.0, 0.25, 0.5, 0.75)])
+    return np.asarray(cKDTree(dense).query(shell.points)[0])
 
 
 def stretch(shell: Shell, body: Anatomy, offset: np.ndarray, rounds: int) -> None:
@@ -142,6 +173,13 @@ def widen(points: np.ndarray, limb: Limb, target: Callable[[np.ndarray], np.ndar
     soft = 0.006
     grown = radius + soft * np.logaddexp(0, (target(s) - radius) / soft)
     return points + (share * (grown - radius))[:, None] * unit(radial)
+
+
+def keep_off(shell: Shell, body: Anatomy, least: np.ndarray) -> None:
+    """Push cloth that smoothing has drawn in out again, to ``least`` (N,) metres off the body."""
+    base, normal = shell.of(body.points), unit(shell.of(body.normals))
+    height = ((shell.points - base) * normal).sum(axis=1)
+    shell.points = shell.points + np.maximum(shell.of(least) - height, 0)[:, None] * normal
 
 
 class Drape:
@@ -242,8 +280,10 @@ def creases(points: np.ndarray, direction: np.ndarray, wave: float, seed: int) -
     return np.clip(1.4 * field, -1, 1)
 
 
-def hem_in(shell: Shell, depth: float, thickness: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Fold the openings inwards.
+def hem_in(
+    shell: Shell, depth: float, thickness: float, where: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Fold the openings inwards; only those all of whose vertices are in ``where`` (V,) bool, if it is given.
 
     Adds two rows behind each open edge: one ``thickness`` inside the cloth, one ``depth`` back along it, so that an
     opening shows the cloth's edge and its lining instead of nothing.
@@ -252,6 +292,9 @@ def hem_in(shell: Shell, depth: float, thickness: float) -> tuple[np.ndarray, np
     each face the face of the shell that it continues.
     """
     rim, owners = boundary_edges(shell.faces)
+    if where is not None:
+        mine = where[rim].all(axis=1)
+        rim, owners = rim[mine], owners[mine]
     count = len(shell.points)
     ring = np.unique(rim)
     where = np.full(count, -1)

@@ -7,18 +7,21 @@ from scipy import sparse
 from scipy.spatial import cKDTree
 
 from models.body.wardrobe.anatomy import Anatomy
-from models.body.wardrobe.cloth import CANVAS, HIDDEN_DEPTH, LEATHER, RUBBER, Figure
-from models.body.wardrobe.mesh import grid_faces, unit
+from models.body.wardrobe.cloth import CANVAS, HIDDEN_DEPTH, LEATHER, RUBBER, SMOOTH_LEATHER, Figure
+from models.body.wardrobe.mesh import cut_along, grid_faces, take_faces, unit
 from models.body.wardrobe.noise import smoothstep
 from models.body.wardrobe.part import Part, separate
+from models.body.wardrobe.shell import Shell, hem_in
 from models.body.wardrobe.spec import Shoes, linear
 
-_STATIONS, _AROUND = 31, 36
+#: Share of the foot beyond which it cannot be seen through the opening for the leg.
+_OPENING_ENDS = 0.66
+_STATIONS, _AROUND = 29, 30
 #: Length of a station's half window along the foot, as a share of its length.
 _WINDOW = 0.06
 
 
-class _Foot:
+class Foot:
     """A foot measured along its length: 0 heel, 1 toe tip."""
 
     def __init__(self, body: Anatomy, side: str) -> None:
@@ -63,33 +66,38 @@ def make_shoes(figure: Figure, shoes: Shoes) -> None:
     parts = [part for side in "LR" for part in _shoe(body, side, shoes)]
     depth = np.where(body.leg_weight > 0.3, body.ground + 0.04 + HIDDEN_DEPTH - body.points[:, 2], -1.0)
     for side, mine in (("L", body.points[:, 0] > 0), ("R", body.points[:, 0] < 0)):
-        foot = _Foot(body, side)
-        ahead = (body.points - foot.ankle) @ foot.forward - 0.05 + HIDDEN_DEPTH
+        foot = Foot(body, side)
+        # The instep is seen through the opening: only what lies ahead of it is hidden.
+        ahead = body.points @ foot.forward - foot.start - _OPENING_ENDS * foot.length + HIDDEN_DEPTH
         low = mine & (body.points[:, 2] < body.ground + 0.12)
         depth = np.where(low, np.maximum(depth, ahead), depth)
     figure.wear(parts, depth)
 
 
-def _upper_height(t: np.ndarray, top: np.ndarray, shoes: Shoes, ankle: float) -> tuple[np.ndarray, np.ndarray]:
-    """Height of the upper at each station, and (S,) how far its middle is open for the leg."""
-    collar = 0.068 + 0.05 * shoes.collar
-    vamp = top + 0.010
-    opening = smoothstep(t, 0.54, 0.38)
-    tongue = 0.018 * np.exp(-(((t - 0.46) / 0.055) ** 2))
-    height = np.where(t > 0.45, np.minimum(vamp, collar + 0.004 + tongue), collar)
-    height = opening * collar + (1 - opening) * height + tongue * 0.6
-    heel_tab = 0.004 * np.exp(-((t / 0.08) ** 2))
-    dip = -0.010 * np.exp(-(((t - 0.24) / 0.1) ** 2))
-    height = height + heel_tab + dip
+def opening_end(shoes: Shoes) -> float:
+    """Share of the foot at which the opening for the leg ends."""
+    return 0.50 if shoes.laces else 0.60 - 0.12 * min(2 * shoes.collar, 1)
+
+
+def vamp_height(top: np.ndarray) -> np.ndarray:
+    """Metres over the ground of the upper where it lies on a foot of height ``top`` (S,)."""
+    return np.minimum(top + 0.008, 0.105)
+
+
+def _upper_height(t: np.ndarray, top: np.ndarray, shoes: Shoes) -> np.ndarray:
+    """Height of the upper at each station, before the opening is cut out."""
+    collar = 0.074 + 0.05 * shoes.collar + 0.006 * np.exp(-((t / 0.1) ** 2))
+    instep = smoothstep(t, 0.36, opening_end(shoes) - 0.02)
+    height = (1 - instep) * collar + instep * vamp_height(top)
     front = np.clip((t - 0.80) / 0.22, 0, 1)
     toe_box = 0.020 + 0.032 * np.sqrt(np.clip(1 - front**2, 0, 1))
     height = np.where(t > 0.72, np.minimum(height, np.maximum(toe_box, 0.012)), height)
     kernel = np.array([1, 2, 3, 2, 1]) / 9
-    return np.convolve(np.pad(height, 2, "edge"), kernel, "valid"), opening * (t > -0.02)
+    return np.convolve(np.pad(height, 2, "edge"), kernel, "valid")
 
 
 def _shoe(body: Anatomy, side: str, shoes: Shoes) -> list[Part]:
-    foot = _Foot(body, side)
+    foot = Foot(body, side)
     t = -0.035 + 1.085 * (1 - np.cos(np.linspace(0, np.pi, _STATIONS))) / 2
     left, right, top = foot.extents(t)
     ends = np.sqrt(np.clip(1 - np.clip((t - 0.80) / 0.25, 0, 1) ** 2.2, 0, 1)) * np.sqrt(
@@ -98,14 +106,15 @@ def _shoe(body: Anatomy, side: str, shoes: Shoes) -> list[Part]:
     middle = (left + right) / 2
     bend = smoothstep(t, 0.72, 1.05) * 0.006 * foot.inner
     half = ((right - left) / 2 + 0.006) * ends + 1e-5
-    height, opening = _upper_height(t, top, shoes, foot.ankle[2] - foot.ground)
+    height = _upper_height(t, top, shoes)
     spring = 0.010 * smoothstep(t, 0.75, 1.05) ** 1.5 + 0.003 * smoothstep(t, 0.05, -0.04)
     sole = shoes.thickness * (0.72 + 0.28 * smoothstep(t, 0.55, 0.1))
     lowered = sole - 0.012
-    upper = _upper(foot, t, middle + bend, half, height, opening, spring + 0.012, body, shoes)
+    upper = _upper(foot, t, middle + bend, half, height, spring + 0.012, body, shoes)
     base = _sole(foot, t, middle + bend, half, spring - lowered - 0.0, sole + 0.002, body, shoes)
     parts = [upper, base]
     if shoes.laces:
+        parts.append(_tongue(foot, t, middle + bend, height, top, body, shoes))
         parts.append(_laces(foot, t, middle + bend, half, height, body, shoes))
     return parts
 
@@ -122,37 +131,84 @@ def _skinned(points: np.ndarray, body: Anatomy, side_points: np.ndarray) -> spar
 
 
 def _upper(
-    foot: _Foot, t: np.ndarray, middle: np.ndarray, half: np.ndarray, height: np.ndarray, opening: np.ndarray,
-    floor: np.ndarray, body: Anatomy, shoes: Shoes,
+    foot: Foot, t: np.ndarray, middle: np.ndarray, half: np.ndarray, height: np.ndarray, floor: np.ndarray,
+    body: Anatomy, shoes: Shoes,
 ) -> Part:  # fmt: skip
-    """The upper: each section rises from the sole over the foot; where the leg enters it turns inwards and down."""
+    """The upper: each section rises from the sole over the foot; the opening for the leg is cut out of that."""
     phi = np.linspace(0, np.pi, _AROUND)
     cosine, sine = np.cos(phi)[None], np.sin(phi)[None]
     boxy = 0.62
     bulge = 1 + 0.05 * np.sin(2 * phi[None]) ** 2
-    across = middle[:, None] + half[:, None] * np.sign(cosine) * np.abs(cosine) ** boxy * bulge
+    across = half[:, None] * np.sign(cosine) * np.abs(cosine) ** boxy * bulge
     rise = np.maximum(height - floor, 0.002)[:, None]
-    z = foot.ground + floor[:, None] + rise * sine ** (0.72 - 0.40 * opening[:, None])
-    narrowing = 1 - 0.30 * (smoothstep(height, 0.06, 0.1)[:, None]) * sine**3
-    across = middle[:, None] + (across - middle[:, None]) * narrowing
-    centre = smoothstep(np.abs(cosine), 0.80, 0.42) * (opening * smoothstep(half, 0.014, 0.026))[:, None]
-    z = z - centre * np.minimum(0.05, 0.6 * height[:, None])
-    place = foot.place(np.repeat(t[:, None], _AROUND, 1), across, z)
-    points = place.reshape(-1, 3)
+    z = foot.ground + floor[:, None] + rise * sine ** (0.30 + 0.36 * smoothstep(t, 0.3, 0.5)[:, None])
+    across = across * (1 - 0.16 * smoothstep(height, 0.06, 0.1)[:, None] * sine**3)
+    along = np.repeat(t[:, None], _AROUND, 1)
+    points = foot.place(along, middle[:, None] + across, z).reshape(-1, 3)
     faces = _outward(grid_faces(_STATIONS, _AROUND, False), points, points.mean(axis=0))
-    t_face = t[faces.min(axis=1) // _AROUND]
-    toe_cap = t_face > 0.83
-    heel = t_face < 0.10
-    which = np.where(toe_cap | heel, 1, 0)
+    # Square at the heel, narrower towards the toes.
+    begin, end = -0.020, opening_end(shoes)
+    centre, reach = (begin + end) / 2, (end - begin) / 2
+    place = (along - centre) / reach
+    widest = np.minimum(0.90 * half, 0.88 * np.interp(0.2, t, half))[:, None] + 1e-4
+    square = np.where(place < 0, np.abs(place) ** 5, np.abs(place) ** 2)
+    field = (square + (across / (widest * (1 - 0.35 * np.clip(place, 0, 1) ** 2))) ** 2 - 1).ravel()
+    near_toe, near_heel = (along - 0.83).ravel(), (along - 0.11).ravel()
+    faces, matrix, outside = cut_along(faces, field)
+    faces, picked = take_faces(faces, outside, matrix.shape[0])
+    matrix = (picked @ matrix).tocsr()
+    for line in (near_toe, near_heel):
+        faces, more, _ = cut_along(faces, matrix @ line, 0.03)
+        matrix = (more @ matrix).tocsr()
+    shell = Shell(sparse.csr_matrix((matrix.shape[0], len(body))), faces, matrix @ points, np.zeros(len(faces), int))
+    points, faces, origin, parents = hem_in(shell, 0.022, 0.0028, np.abs(matrix @ field) < 1e-6)
+    _line(foot, points, origin, len(shell.points), middle, t)
+    inner = np.arange(len(points)) >= len(shell.points)
+    toe, heel = ((matrix @ line)[shell.faces].mean(axis=1) for line in (near_toe, near_heel))
+    faces, pick, label = separate(faces, ((toe > 0) | (heel < 0)).astype(int)[parents], len(points))
     main = linear(shoes.color)
     second = linear(shoes.trim) if shoes.trim else main * 0.86
-    cloth = LEATHER if shoes.leather else CANVAS
-    faces, pick, label = separate(faces, which, len(points))
     albedo = np.stack([main, second])[label]
-    inside = (pick @ centre.ravel()) > 0.6
-    albedo[inside] *= 0.4
+    albedo[np.asarray(pick @ inner.astype(float)) > 0.5] *= 0.55
+    surfaces = (LEATHER, SMOOTH_LEATHER) if shoes.leather else (CANVAS, SMOOTH_LEATHER)
     points = pick @ points
-    return Part(points, faces, _skinned(points, body, foot.points), albedo, (cloth, LEATHER), label.astype(int))
+    return Part(points, faces, _skinned(points, body, foot.points), albedo, surfaces, label.astype(int))
+
+
+def _line(foot: Foot, points: np.ndarray, origin: np.ndarray, count: int, middle: np.ndarray, t: np.ndarray) -> None:
+    """Let the two rows behind the edge of the opening, which follow the first ``count`` points, hang down into the shoe."""
+    rows = (len(points) - count) // 2
+    edge = points[origin[count : count + rows]]
+    share = np.clip((edge @ foot.forward - foot.start) / foot.length, 0.12, 0.40)
+    axis = foot.place(share, np.interp(share, t, middle), edge[:, 2])
+    inward = unit(axis - edge)
+    points[count : count + rows] = edge + 0.0034 * inward + [0.0, 0.0, 0.0006]
+    points[count + rows :] = edge + 0.0044 * inward - [0.0, 0.0, 0.022]
+
+
+def _tongue(
+    foot: Foot, t: np.ndarray, middle: np.ndarray, height: np.ndarray, top: np.ndarray, body: Anatomy, shoes: Shoes
+) -> Part:
+    """The tongue: it comes out from under the laces and lies on the instep."""
+    end = opening_end(shoes)
+    place = np.linspace(end + 0.07, end - 0.075, 9)
+    m = np.interp(place, t, middle)
+    lying, instep = np.interp(place, t, height) - 0.0015, np.interp(place, t, vamp_height(top)) + 0.001
+    up = foot.ground + np.where(
+        place > end, lying, np.maximum(instep, np.interp(end, t, height) + 0.16 * (end - place))
+    )
+    across = np.array([-1.0, -0.97, -0.5, 0.0, 0.5, 0.97, 1.0])
+    wide = 0.023 * np.sqrt(np.clip((place - place[-1]) / 0.02 + 0.35, 0, 1))
+    z = up[:, None] - 0.010 * across**2 - np.array([0.006, 0, 0, 0, 0, 0, 0.006])
+    points = foot.place(np.repeat(place[:, None], len(across), 1), m[:, None] + wide[:, None] * across, z)
+    points = points.reshape(-1, 3)
+    faces = grid_faces(len(place), len(across), False)
+    a, b, c = points[faces].transpose(1, 0, 2)
+    if np.cross(b - a, c - a)[:, 2].sum() < 0:
+        faces = faces[:, ::-1]
+    color = np.tile((linear(shoes.trim) if shoes.trim else linear(shoes.color)) * 0.9, (len(points), 1))
+    cloth = LEATHER if shoes.leather else CANVAS
+    return Part(points, faces, _skinned(points, body, foot.points), color, (cloth,), np.zeros(len(points), int))
 
 
 def _outward(faces: np.ndarray, points: np.ndarray, center: np.ndarray) -> np.ndarray:
@@ -163,7 +219,7 @@ def _outward(faces: np.ndarray, points: np.ndarray, center: np.ndarray) -> np.nd
 
 
 def _sole(
-    foot: _Foot, t: np.ndarray, middle: np.ndarray, half: np.ndarray, bottom: np.ndarray, thickness: np.ndarray,
+    foot: Foot, t: np.ndarray, middle: np.ndarray, half: np.ndarray, bottom: np.ndarray, thickness: np.ndarray,
     body: Anatomy, shoes: Shoes,
 ) -> Part:  # fmt: skip
     """A slab under the upper, a little wider than it, with rounded edges."""
@@ -182,11 +238,11 @@ def _sole(
 
 
 def _laces(
-    foot: _Foot, t: np.ndarray, middle: np.ndarray, half: np.ndarray, height: np.ndarray, body: Anatomy, shoes: Shoes
+    foot: Foot, t: np.ndarray, middle: np.ndarray, half: np.ndarray, height: np.ndarray, body: Anatomy, shoes: Shoes
 ) -> Part:
     """Flat bars across the instep."""
     rows, bars = [], []
-    for number, place in enumerate(np.linspace(0.50, 0.70, 5)):
+    for number, place in enumerate(np.linspace(0.525, 0.70, 5)):
         m, h, w = (float(np.interp(place, t, values)) for values in (middle, height, half))
         x = np.linspace(-0.5, 0.5, 7) * min(0.042, w)
         drop = 0.25 * h * (np.abs(x) / max(w, 1e-3)) ** 2.2

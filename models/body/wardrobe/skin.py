@@ -7,26 +7,29 @@ from scipy import sparse
 
 from models.body.character import Material, Pattern, Surface
 from models.body.wardrobe.anatomy import Anatomy, FaceFrame
-from models.body.wardrobe.mesh import halve, neighbours, take_faces, unit, vertex_normals
+from models.body.wardrobe.brows import brow_density, brow_hairs
+from models.body.wardrobe.eyes import make_eyes
+from models.body.wardrobe.lashes import make_lashes
+from models.body.wardrobe.mesh import halve, neighbours, take_faces, vertex_normals
 from models.body.wardrobe.noise import fractal, noise, smoothstep
 from models.body.wardrobe.part import Part, separate
 from models.body.wardrobe.spec import MannequinSkin, Skin, linear
 
-SKIN = Surface(Material.SKIN, 0.5, specular=0.028, subsurface=0.6, pattern=Pattern.PORES, pattern_strength=0.3)
+SKIN = Surface(Material.SKIN, 0.5, specular=0.028, subsurface=0.6, pattern=Pattern.PORES, pattern_strength=0.14)
 LIPS = Surface(Material.LIP, 0.36, specular=0.03, subsurface=0.6)
 NAILS = Surface(Material.NAIL, 0.3, specular=0.04, subsurface=0.4)
-EYEBALL = Surface(Material.EYE, 0.08, specular=0.04)
 PLASTIC = Surface(Material.MANNEQUIN, 0.45, specular=0.04)
-
-#: Iris radius as a share of the eyeball's.
-_IRIS = 0.5
 
 
 def make_skin(body: Anatomy, skin: Skin | MannequinSkin) -> list[Part]:
-    """The naked figure: one part for the skin, one for the eyeballs."""
+    """The naked figure: one part for the skin, one for the eyeballs, then the hairs of brows and lids."""
     if isinstance(skin, MannequinSkin):
         return [_mannequin(body, skin)]
-    return [_natural_skin(body, skin), _eyes(body, skin)]
+    part = _natural_skin(body, skin)
+    eyes, face = make_eyes(body, skin), body.face_frame
+    brows = brow_hairs(part.points, vertex_normals(part.points, part.faces), part.weights, face, skin)
+    hairs = brows, make_lashes(part, eyes, face, skin)
+    return [part, eyes, *(part for part in hairs if part is not None)]
 
 
 def _mannequin(body: Anatomy, skin: MannequinSkin) -> Part:
@@ -104,12 +107,16 @@ def _paint(
     dark = 1 - float(tone.mean()) / 0.6
     albedo = np.tile(tone, (len(points), 1))
     albedo *= 1 + 0.07 * fractal(points, 0.05, 3, 3)[:, None] + 0.04 * noise(points, 0.008, 5)[:, None]
+    # Blood and melanin lie in blotches: colour changes within a centimetre, not only brightness.
+    blotch = fractal(points, 0.016, 2, 11)[:, None]
+    albedo *= 1 + blotch * np.array([0.03, -0.055, -0.06]) * (0.4 + 0.9 * skin.redness)
     red = _flush(points, normals, body, source) * skin.redness
     blood = np.array([1.06, 0.72, 0.70]) if dark < 0.6 else np.array([1.0, 0.84, 0.80])
     albedo *= 1 + np.clip(red, 0, 1)[:, None] * (blood - 1)
     albedo = _paint_details(albedo, points, normals, source, body, skin)
-    brow = _brows(points, normals, body.face_frame, skin)
-    albedo = albedo + brow[:, None] * 0.95 * (linear(skin.brows) - albedo)
+    brow = brow_density(points, normals, body.face_frame, skin.brow_weight)
+    # The skin between the hairs of a brow; seen from afar it makes the brow as dark as the hairs do.
+    albedo = albedo + brow[:, None] * 0.72 * (linear(skin.brows) - albedo)
     return np.clip(albedo, 0.004, 0.95), brow
 
 
@@ -151,9 +158,10 @@ def _paint_details(
     for eye in face.eyes:
         albedo = _paint_eye_region(albedo, points, normals, eye, face, skin)
     for sign in (1, -1):
-        nostril = face.nose + np.array([sign * 0.115 * u, 0.2 * u, -0.14 * u])
-        under = smoothstep(-normals[:, 2], 0.2, 0.8)
-        albedo *= 1 - (0.75 * _near(points, nostril, 0.1 * u) * under)[:, None]
+        # The hole itself is nearly black; the rim towards the camera only a little darker than the nose.
+        offset = (points - face.nose) / u - np.array([sign * 0.150, 0.185, -0.065])
+        hole = np.exp(-((offset / [0.050, 0.070, 0.055]) ** 2).sum(axis=1))
+        albedo *= 1 - np.clip(1.15 * hole, 0, 0.93)[:, None] * np.array([0.9, 1.0, 1.0])
     nails = smoothstep(source @ body.painted("fingernails"), 0.3, 0.7)
     albedo += (0.6 * nails)[:, None] * (tone * [1.08, 0.92, 0.9] - albedo)
     if skin.freckles > 0:
@@ -192,64 +200,8 @@ def _paint_eye_region(
     socket = np.exp(-(((distance - face.eye_radius) / (0.42 * face.eye_radius)) ** 2))
     socket *= smoothstep(-offset[:, 1], -0.4 * face.eye_radius, 0.4 * face.eye_radius)
     albedo = albedo * (1 - 0.16 * socket[:, None] * np.array([0.7, 1.0, 0.95]))
-    rim = np.exp(-(((distance - face.eye_radius * 1.0) / (0.075 * face.eye_radius)) ** 2))
+    # The front edge of a lid lies a tenth of the radius off the eyeball: that is where lashes grow.
+    rim = np.exp(-(((distance - face.eye_radius * 1.08) / (0.065 * face.eye_radius)) ** 2))
     upper = smoothstep(offset[:, 2], -0.25 * face.eye_radius, 0.2 * face.eye_radius)
-    line = rim * (0.35 + 0.65 * upper) * (0.45 + 0.55 * skin.lashes) * (-offset[:, 1] > 0)
+    line = rim * (0.16 + 0.84 * upper) * (0.45 + 0.55 * skin.lashes) * (-offset[:, 1] > 0)
     return albedo + np.clip(1.1 * line, 0, 0.95)[:, None] * (np.array([0.02, 0.014, 0.012]) - albedo)
-
-
-def _brows(points: np.ndarray, normals: np.ndarray, face: FaceFrame, skin: Skin) -> np.ndarray:
-    """(V,) 0..1 density of the eyebrows."""
-    u = face.unit
-    total = np.zeros(len(points))
-    for sign, eye in zip((1, -1), face.eyes, strict=True):
-        x = (points[:, 0] - eye[0]) * sign / u
-        z = (points[:, 2] - eye[2]) / u
-        arch = (
-            0.305
-            + 0.05 * np.exp(-(((x - 0.14) / 0.2) ** 2))
-            - 0.10 * smoothstep(x, 0.15, 0.45)
-            - 0.02 * smoothstep(-x, 0.1, 0.3)
-        )
-        width = (0.030 + 0.035 * skin.brow_weight) * (1 - 0.55 * smoothstep(x, 0.0, 0.4))
-        across = np.exp(-(np.abs((z - arch) / width) ** 3))
-        ends = smoothstep(x, -0.34, -0.24) * smoothstep(x, 0.43, 0.30)
-        hairs = 0.8 + 0.2 * noise(points * [1, 1, 0.5], 0.0035, 81)
-        total = np.maximum(total, across * ends * hairs * (normals[:, 1] < 0.1))
-    return np.clip(total * (0.95 + 0.6 * skin.brow_weight), 0, 1)
-
-
-def _eyes(body: Anatomy, skin: Skin) -> Part:
-    """Eyeballs with sclera, iris and pupil."""
-    middle = body.points[body.faces].mean(axis=1)
-    front = middle[:, 1] < body.face_frame.eyes[:, 1].mean() - 0.25 * body.face_frame.eye_radius
-    faces, source = take_faces(body.faces, body.parts["eye"] & front, len(body))
-    for _ in range(2):
-        faces, matrix, _ = halve(faces, source @ body.points, np.ones(len(faces), bool), 0.0)
-        source = (matrix @ source).tocsr()
-    points = source @ body.points
-    albedo = np.zeros_like(points)
-    face = body.face_frame
-    for sign, eye in zip((1, -1), face.eyes, strict=True):
-        mine = points[:, 0] * sign > 0
-        offset = points[mine] - eye
-        radius = np.linalg.norm(offset, axis=1)
-        toward = unit(np.array([[0.0, -1.0, -0.03]]))[0]
-        angle = np.arccos(np.clip(unit(offset) @ toward, -1, 1))
-        albedo[mine] = _eye_color(points[mine], angle, offset, linear(skin.eyes))
-        points[mine] = eye + unit(offset) * (np.median(radius) + 0.35 * (radius - np.median(radius)))[:, None]
-    weights = (source @ body.weights).tocsr()
-    return Part(points, faces, weights, albedo, (EYEBALL,), np.zeros(len(points), int))
-
-
-def _eye_color(points: np.ndarray, angle: np.ndarray, offset: np.ndarray, iris: np.ndarray) -> np.ndarray:
-    """(V, 3) linear colours by the angle from the axis of sight."""
-    r = angle / np.arcsin(_IRIS)
-    sclera = np.array([0.62, 0.58, 0.55]) * (1 - 0.25 * smoothstep(r, 1.4, 2.6)[:, None] * [0.6, 1, 1])
-    spokes = 1 + 0.35 * np.sin(np.arctan2(offset[:, 2], offset[:, 0]) * 23)
-    ring = (1.25 - 0.8 * smoothstep(r, 0.6, 1.0)) * (0.9 + 0.1 * spokes)
-    color = np.where((r < 1.0)[:, None], iris * ring[:, None], sclera)
-    limbus = np.exp(-(((r - 1.0) / 0.1) ** 2))
-    color = color * (1 - 0.6 * limbus[:, None])
-    shade = 1 - 0.45 * smoothstep(offset[:, 2], 0.15 * 0.012, 0.6 * 0.012)
-    return np.where((r < 0.42)[:, None], 0.006, color) * shade[:, None]

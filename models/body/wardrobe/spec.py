@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 Color = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -103,7 +103,16 @@ class AfroHair(Hair):
     length: float = Field(0.045, ge=0.008, le=0.12, description="How far it stands off the head, metres.")
 
 
-AnyHair = Annotated[ShortHair | LongHair | TiedHair | AfroHair, Field(discriminator="kind")]
+class FileHair(Strict):
+    """Hair, brows or lashes from a file in MakeHuman's format."""
+
+    kind: Literal["garment"] = "garment"
+    file: str = Field(min_length=1, description="Its name in the wardrobe, or the path of its .mhclo.")
+    material: str | None = Field(None, description="Name of another of its materials (.mhmat).")
+    color: Color | None = Field(None, description="Colour of the hair; as its texture has it where absent.")
+
+
+AnyHair = Annotated[ShortHair | LongHair | TiedHair | AfroHair | FileHair, Field(discriminator="kind")]
 
 
 class Garment(Strict):
@@ -137,6 +146,7 @@ class Shirt(Top):
     """A shirt with a collar and buttons."""
 
     kind: Literal["shirt"]
+    tie: Color | None = Field(None, description="Colour of a tie, if any; the collar is buttoned up then.")
     sleeve: float = Field(1.93, ge=0.15, le=1.98, description="Where the sleeves end: 1 elbow, 2 wrist.")
     neck: Literal["crew", "v", "collar", "hood", "turtle"] = Field("collar", description="Shape of the neckline.")
     front: Literal["closed", "buttons", "zip", "open"] = Field("buttons", description="How the front is closed.")
@@ -164,6 +174,9 @@ class Jacket(Top):
     """A jacket, worn open or closed over something else."""
 
     kind: Literal["jacket"]
+    lapels: bool = Field(
+        False, description="A suit jacket: lapels, buttoned at the waist; front and neck do not count."
+    )
     sleeve: float = Field(1.96, ge=0.15, le=1.98, description="Where the sleeves end: 1 elbow, 2 wrist.")
     neck: Literal["crew", "v", "collar", "hood", "turtle"] = Field("collar", description="Shape of the neckline.")
     front: Literal["closed", "buttons", "zip", "open"] = Field("open", description="How the front is closed.")
@@ -209,8 +222,30 @@ class Leggings(Legwear):
     fit: Share = Field(0.0, description="0 close to the body, 1 loose.")
 
 
+class Overall(Legwear):
+    """Work overall: trousers with a bib and two straps over the shoulders."""
+
+    kind: Literal["overall"]
+    waist: float = Field(0.24, ge=0.0, le=0.4, description="Where the bib begins: 0 hip joint, 0.25 waist.")
+    bib: float = Field(0.68, ge=0.45, le=0.85, description="Where the bib ends: 0.25 waist, 1 root of the neck.")
+    fit: Share = Field(0.6, description="0 close to the body, 1 loose.")
+
+
+class Coat(Garment):
+    """A long coat, closed, drawn in at the waist."""
+
+    kind: Literal["coat"]
+    fit: Share = Field(0.5, description="0 close to the body, 1 loose.")
+    sleeve: float = Field(1.96, ge=0.15, le=1.98, description="Where the sleeves end: 1 elbow, 2 wrist.")
+    ends: float = Field(0.9, ge=0.25, le=1.7, description="Where it ends: 1 knee, 2 ankle.")
+    neck: Literal["crew", "collar", "hood"] = Field("collar", description="Shape of the neckline.")
+    flare: Share = Field(0.2, description="0 straight, 1 wide.")
+    buttons: Color = Field("#2a2522", description="Colour of the buttons.")
+    belt: Color | None = Field(None, description="Colour of the belt; the coat's own, a little darker, where absent.")
+
+
 class Skirt(Garment):
-    """A skirt; with ``bodice`` it is the lower half of a dress."""
+    """A skirt; under a top of its colour, the lower half of a dress."""
 
     kind: Literal["skirt"]
     waist: float = Field(0.3, ge=0.0, le=0.5, description="Where the waistband ends: 0 hip joint, 0.25 waist.")
@@ -237,8 +272,53 @@ class Shoes(Garment):
     leather: bool = Field(False, description="Smooth leather instead of cloth.")
 
 
+class Markers(Garment):
+    """Reflecting balls of motion capture, on whatever is worn."""
+
+    kind: Literal["markers"]
+    color: Color = Field("#e6e8ea", description="Colour of the balls.")
+    radius: float = Field(0.009, ge=0.004, le=0.02, description="Radius of the balls, metres.")
+
+
+class FileGarment(Strict):
+    """A garment from a file in MakeHuman's format."""
+
+    kind: Literal["garment"]
+    file: str = Field(min_length=1, description="Its name in the wardrobe, or the path of its .mhclo.")
+    material: str | None = Field(None, description="Name of another of its materials (.mhmat).")
+    color: Color | None = Field(None, description="Colour; as its texture has it where absent.")
+    lower: Color | None = Field(
+        None, description="Colour of its pieces below the waist, where it has several; with color."
+    )
+    fabric: (
+        Literal["cotton", "shirting", "knit", "denim", "twill", "stretch", "leather", "canvas", "rubber", "metal"]
+        | None
+    ) = Field(None, description="What it is made of; by its names and tags where absent.")
+
+    @model_validator(mode="after")
+    def _lower_with_color(self) -> FileGarment:
+        if self.lower is not None and self.color is None:
+            raise ValueError("lower needs color beside it: a texture keeps its colours or gives all of them up")
+        return self
+
+
 AnyGarment = Annotated[
-    TShirt | Shirt | Sweater | Hoodie | Jacket | Trousers | Jeans | Shorts | Leggings | Skirt | Socks | Shoes,
+    TShirt
+    | Shirt
+    | Sweater
+    | Hoodie
+    | Jacket
+    | Trousers
+    | Jeans
+    | Shorts
+    | Leggings
+    | Overall
+    | Coat
+    | Skirt
+    | Socks
+    | Shoes
+    | Markers
+    | FileGarment,
     Field(discriminator="kind"),
 ]
 
@@ -262,4 +342,12 @@ class AvatarSpec(Strict):
     phenotype: Phenotype = Field(default_factory=lambda: Phenotype.model_validate({}), description="The body.")
     skin: AnySkin = Field(default_factory=lambda: Skin.model_validate({}), description="Skin and face.")
     hair: AnyHair | None = Field(None, description="Hair; none for a bald head.")
+    brows: FileHair | None = Field(None, description="Brows from a file, instead of the painted ones.")
+    lashes: FileHair | None = Field(None, description="Lashes from a file.")
     outfit: tuple[AnyGarment, ...] = Field((), description="Garments, the innermost first.")
+
+    @property
+    def files(self) -> tuple[FileGarment | FileHair, ...]:
+        """Everything that comes from files in MakeHuman's format."""
+        parts = (*self.outfit, self.hair, self.brows, self.lashes)
+        return tuple(part for part in parts if isinstance(part, FileGarment | FileHair))

@@ -58,6 +58,8 @@ class Canvas:
             controls=controls,
             carried=None,
             landmarks=None,
+            # Networks draw no shadow on the ground.
+            sunlit=None,
         )
 
     def to_canvas(self, pictures: np.ndarray) -> np.ndarray:
