@@ -102,6 +102,7 @@ class MeshTab(FormTab):
             [*files, *inputs],
             [self.run, self.stage, self.notice],
             js=look_at(self.id("stage")),
+            queue=False,  # see ReplaceTab.wire
             **EVENT,
         )
 

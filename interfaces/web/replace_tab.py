@@ -109,8 +109,9 @@ class ReplaceTab(FormTab):
             self.make_preview, [self.clip, *inputs], [self.preview, self.stage, self.notice, *self.buttons()], **EVENT
         )
         look = look_at(self.id("stage"))
+        # Nor over the shared stream: a press while it closes after another answer would be lost.
         self.run_button.click(
-            self.start_run, [self.clip, *inputs], [self.run, self.stage, self.notice], js=look, **EVENT
+            self.start_run, [self.clip, *inputs], [self.run, self.stage, self.notice], js=look, queue=False, **EVENT
         )
         self.preview_button.click(None, None, None, js=look)
 
